@@ -1,0 +1,1 @@
+skiff_room(api ROOMS base DEPENDS skiff::nlohmann)

@@ -1,0 +1,1 @@
+set(SKIFF_INIT_EMBEDDED "")
