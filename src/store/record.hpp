@@ -1,6 +1,6 @@
 #pragma once
-// What the store keeps and says: versions of keys, the events between them, and the operations that make them.
-// Bytes only; what they mean is the registry's business.
+// What the store keeps and says: versions of keys, the events between them, and the operations that make
+// them. Bytes only; what they mean is the registry's business.
 
 #include <atomic>
 #include <cstdint>
@@ -16,6 +16,9 @@ namespace skiff::store {
 /// after a crash. 0 is "before everything".
 using Revision = std::int64_t;
 
+struct Record;
+using RecordRef = std::shared_ptr<const Record>;
+
 /// One version of one key. Immutable and shared by readers, watchers and the API's caches.
 struct Record {
   Record() = default;
@@ -24,13 +27,15 @@ struct Record {
   Record& operator=(const Record&) = delete;
 
   std::string key;
-  std::string value;          // serialised once, with the revision spliced in
-  Revision created = 0;       // the revision that made the key
-  Revision modified = 0;      // the revision that made this version
+  std::string value;                  // serialised once, with the revision spliced in
+  Revision created = 0;               // the revision that made the key
+  Revision modified = 0;              // the revision that made this version
   std::optional<size_t> revision_at;  // where in `value` the decimal `modified` stands
+  bool durable = true;                // false: this version was never on disk
+  RecordRef stored;  // for a version that is not: the durable one that returns after a restart, or null
 
-  /// One lazily built, immutable interpretation of `value` (the registry keeps its typed object here), or null.
-  /// Any thread, never blocks.
+  /// One lazily built, immutable interpretation of `value` (the registry keeps its typed object here), or
+  /// null. Any thread, never blocks.
   std::shared_ptr<const void> view() const {
     const auto* held = view_.load(std::memory_order_acquire);
     return held ? *held : nullptr;
@@ -41,14 +46,16 @@ struct Record {
  private:
   mutable std::atomic<const std::shared_ptr<const void>*> view_ = nullptr;
 };
-using RecordRef = std::shared_ptr<const Record>;
+
+/// `record` as of `revision`: its value carries that revision instead of its own, all else is the same.
+std::shared_ptr<Record> restamped(const Record& record, Revision revision);
 
 /// What one operation did. Built once and shared by all watches.
 struct Event {
   enum class Type : std::uint8_t { Put, Delete };
   Type type = Type::Put;
   Revision revision = 0;
-  RecordRef record;    // the new version; for Delete the last value with `revision` spliced in as its revision
+  RecordRef record;  // the new version; for Delete the last value with `revision` spliced in as its revision
   RecordRef previous;  // the version it replaced; null on create
 };
 using EventRef = std::shared_ptr<const Event>;
@@ -58,14 +65,14 @@ struct Write {
   enum class Kind : std::uint8_t { Create, Update, Delete };
   Kind kind = Kind::Create;
   std::string key;
-  std::string value;                     // not for Delete
-  std::optional<size_t> revision_at;     // byte offset in `value` where the decimal revision is inserted
-  std::optional<Revision> expect;        // compare-and-swap on `modified`; not for Create
-  /// false: memory only (leases, heartbeats of in-process nodes). Such a version is gone after a restart, when
-  /// the last durable version of the key, if any, returns.
+  std::string value;                  // not for Delete
+  std::optional<size_t> revision_at;  // byte offset in `value` where the decimal revision is inserted
+  std::optional<Revision> expect;     // compare-and-swap on `modified`; not for Create
+  /// false: memory only (leases, heartbeats of in-process nodes). Such a version is gone after a restart,
+  /// when the last durable version of the key, if any, returns.
   bool durable = true;
-  /// Builds the new record's view, given its revision. Optional; called on the writer thread, at most once per
-  /// attempt, so it must be quick, must not block and must not call the store.
+  /// Builds the new record's view, given its revision. Optional; called at most once, on the writer thread,
+  /// before anyone sees the record: it must be quick, must not block and must not call the store.
   std::function<std::shared_ptr<const void>(Revision)> view;
 };
 

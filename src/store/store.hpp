@@ -23,24 +23,24 @@ class Index;
 struct PendingWrite;
 
 struct Options {
-  std::string path = ":memory:";            // a file (its directory exists), or ":memory:"
-  size_t history_bytes = 64U << 20;         // superseded versions kept on disk
-  size_t recent_events = 10'000;            // events kept in memory, from which most watches resume
-  size_t recent_bytes = 8U << 20;           // ... and the sum of their values
+  std::string path = ":memory:";     // a file (its directory exists), or ":memory:"
+  size_t history_bytes = 64U << 20;  // superseded versions kept on disk
+  size_t recent_events = 10'000;     // events kept in memory, from which most watches resume
+  size_t recent_bytes = 8U << 20;    // ... and the sum of their values
 };
 
 struct ListOptions {
-  size_t limit = 0;                         // 0: all
-  std::string after_key;                    // continue behind this key
-  std::optional<Revision> at_revision;      // the state at this revision instead of now
+  size_t limit = 0;                           // 0: all
+  std::string after_key;                      // continue behind this key
+  std::optional<Revision> at_revision;        // the state at this revision instead of now
   std::function<bool(const Record&)> wanted;  // keeps the records it accepts; called on the caller's thread
 };
 
 struct Page {
-  std::vector<RecordRef> items;             // in the order of their keys
-  Revision revision = 0;                    // of the snapshot: give it back to continue, or to watch from here
-  bool more = false;                        // continue behind items.back()->key
-  std::optional<size_t> remaining;          // how many follow; unset when `wanted` was given
+  std::vector<RecordRef> items;     // in the order of their keys
+  Revision revision = 0;            // of the snapshot: give it back to continue, or to watch from here
+  bool more = false;                // continue behind items.back()->key
+  std::optional<size_t> remaining;  // how many follow; unset when `wanted` was given
 };
 
 /// One database. Any thread may call any method. Reads see a snapshot in memory and never wait for the disk,
@@ -59,20 +59,20 @@ class Store {
   Result<RecordRef> get(std::string_view key) const;
 
   /// Live records whose key begins with `prefix`. Gone: `at_revision` is older than the last compaction.
-  /// Timeout: `at_revision` has not happened yet. Memory-only versions are seen at an older revision only while
-  /// it is among the recent events.
+  /// Timeout: `at_revision` has not happened yet. Memory-only versions are seen at an older revision only
+  /// while it is among the recent events.
   Result<Page> list(std::string_view prefix, const ListOptions& options = {}) const;
   /// The number of live records whose key begins with `prefix`.
   size_t count(std::string_view prefix) const;
 
-  /// Performs one operation and returns once its batch is on disk: the new record, or for Delete the last value
-  /// with the revision of the deletion. A get() after it, by anyone, sees it.
-  /// AlreadyExists, NotFound, Conflict (`expect` differs): nothing happened. Unavailable: the disk refused it (the message
-  /// says why, for example "No space left on device"); nothing happened and the store goes on.
+  /// Performs one operation and returns once its batch is on disk: the new record, or for Delete the last
+  /// value with the revision of the deletion. A get() after it, by anyone, sees it. AlreadyExists, NotFound,
+  /// Conflict (`expect` differs): nothing happened. Unavailable: the disk refused it (the message says why,
+  /// for example "No space left on device"); nothing happened and the store goes on.
   Result<RecordRef> write(Write write);
 
-  /// Hands every event after `after` whose key begins with `prefix` to `sink`, which must outlive the Watch; the
-  /// past comes during this call. Gone: `after` is older than the history.
+  /// Hands every event after `after` whose key begins with `prefix` to `sink`, which must outlive the Watch;
+  /// the past comes during this call. Gone: `after` is older than the history.
   Result<std::unique_ptr<Watch>> watch(std::string_view prefix, Revision after, WatchSink& sink);
   /// The same, buffering up to `limit` events for a reader with a thread of its own.
   Result<std::unique_ptr<PullWatch>> pull(std::string_view prefix, Revision after, size_t limit = 10'000);
@@ -81,7 +81,8 @@ class Store {
   Revision revision() const;
   /// Revisions before this one can no longer be listed or watched from (recent events excepted).
   Revision compacted() const;
-  /// Forgets the history before `revision`; happens by itself within Options::history_bytes. Gone: it already is.
+  /// Forgets the history before `revision`; happens by itself within Options::history_bytes. Gone: it already
+  /// is.
   Status compact(Revision revision);
 
  private:
@@ -89,17 +90,17 @@ class Store {
     Revision revision = 0;
     std::shared_ptr<const Index> index;
   };
-  struct Batch;
 
   Store(const Options& options, std::unique_ptr<Disk> disk);
   Snapshot snapshot() const;
-  Result<std::vector<RecordRef>> records_at(std::string_view prefix, const ListOptions& options) const;
+  Result<Page> list_past(const Snapshot& now, std::string_view prefix, const ListOptions& options) const;
   void run(std::stop_token stop);
-  void commit(std::vector<std::shared_ptr<PendingWrite>> writes);
+  void commit(const std::vector<std::shared_ptr<PendingWrite>>& writes);
+  void refuse(const std::vector<std::shared_ptr<PendingWrite>>& writes, const Error& why);
 
   const Options options_;
-  std::unique_ptr<Disk> disk_;              // own synchronisation
-  std::shared_ptr<Hub> hub_;                // own synchronisation
+  std::unique_ptr<Disk> disk_;  // own synchronisation
+  std::shared_ptr<Hub> hub_;    // own synchronisation
   mutable Mutex snapshot_mutex_;
   Snapshot snapshot_ GUARDED_BY(snapshot_mutex_);
   Mutex queue_mutex_;

@@ -19,9 +19,9 @@ namespace skiff::store {
 class Hub;
 struct Subscription;
 
-/// Receives the events of one watch. Calls never overlap and come from the thread that calls Store::watch (the
-/// past) or the store's writer thread (from then on). They must not block, must not call Store::write and must
-/// not destroy the Watch; everything behind one sink waits for it.
+/// Receives the events of one watch. Calls never overlap and come from the thread that calls Store::watch
+/// (the past) or the store's writer thread (from then on). They must not block, must not call Store::write
+/// and must not destroy the Watch; everything behind one sink waits for it.
 class WatchSink {
  public:
   virtual ~WatchSink() = default;
@@ -31,8 +31,8 @@ class WatchSink {
   virtual void on_closed(const Error& why) = 0;
 };
 
-/// A running watch. Destroying it waits for a call of the sink that is under way; none follows. It may outlive
-/// its Store. Any thread.
+/// A running watch. Destroying it waits for a call of the sink that is under way; none follows. It may
+/// outlive its Store. Any thread.
 class Watch {
  public:
   Watch(std::shared_ptr<Hub> hub, std::shared_ptr<Subscription> subscription);
@@ -58,8 +58,10 @@ class EventBuffer final : public WatchSink {
   void on_closed(const Error& why) override;
 
   /// Waits for events and takes all there are. Empty at `deadline`. Canceled: `stop` was requested. Gone: the
-  /// buffer overflowed. Unavailable: the store closed (after the last events were taken). One thread at a time.
-  Result<std::vector<EventRef>> take(Clock& clock, std::stop_token stop, TimePoint deadline = TimePoint::max());
+  /// buffer overflowed. Unavailable: the store closed (after the last events were taken). One thread at a
+  /// time.
+  Result<std::vector<EventRef>> take(Clock& clock, std::stop_token stop,
+                                     TimePoint deadline = TimePoint::max());
 
  private:
   const size_t limit_;
@@ -76,7 +78,8 @@ class PullWatch {
       : buffer_(std::move(buffer)), watch_(std::move(watch)) {}
 
   /// As EventBuffer::take.
-  Result<std::vector<EventRef>> take(Clock& clock, std::stop_token stop, TimePoint deadline = TimePoint::max()) {
+  Result<std::vector<EventRef>> take(Clock& clock, std::stop_token stop,
+                                     TimePoint deadline = TimePoint::max()) {
     return buffer_->take(clock, std::move(stop), deadline);
   }
   /// As Watch::progress; events up to it may still wait in the buffer.
