@@ -1,0 +1,151 @@
+#pragma once
+// The verbs of the API over the store, for every kind alike: decode, default, admit, validate, write by
+// compare-and-swap. Nothing here knows HTTP; the API server and the in-process client both call it.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/selector.hpp"
+#include "base/clock.hpp"
+#include "base/random.hpp"
+#include "client/client.hpp"
+#include "registry/object.hpp"
+#include "registry/resource.hpp"
+#include "store/store.hpp"
+
+namespace skiff::registry {
+
+/// A mutable object on its way into the store: a default-constructed or decoded struct of `resource`'s type.
+struct Draft {
+  const api::KindInfo* kind = nullptr;
+  std::shared_ptr<void> value;
+  api::ObjectMeta& metadata() const { return *static_cast<api::ObjectMeta*>(value.get()); }
+  AnyRef any() const { return AnyRef(*kind, value); }
+};
+
+struct ListQuery {
+  std::string namespace_;                     // empty: all
+  api::Selector labels;
+  api::FieldSelector fields;
+  std::int64_t limit = 0;                     // 0: no paging
+  std::string continue_token;
+  std::string resource_version;               // as in the query
+  std::string resource_version_match;         // "", Exact, NotOlderThan
+};
+
+struct ListPage {
+  std::vector<Object> items;
+  store::Revision revision = 0;
+  std::string continue_token;                 // empty on the last page
+  std::optional<std::int64_t> remaining;
+};
+
+struct ObjectEvent {
+  enum class Type { Added, Modified, Deleted };
+  Type type;
+  Object object;
+  store::Revision revision;
+};
+
+/// Receives a watch's events on the store's writer thread (the past: on the caller's of Registry::watch). Must not
+/// block and must not call the registry.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void on_event(const ObjectEvent& event) = 0;
+  virtual void on_closed(const Error& why) = 0;
+};
+
+/// A running watch; destroying it ends it.
+class ObjectWatch {
+ public:
+  virtual ~ObjectWatch() = default;
+  /// Everything up to this revision has been handed to the sink: what a bookmark may say.
+  virtual store::Revision progress() const = 0;
+};
+
+struct UpdateResult {
+  Object object;
+  bool created = false;
+};
+
+struct Removal {
+  Object object;      // as it was last, or as it is now while something still holds it
+  bool gone = false;
+};
+
+/// A change of one object made by `change` inside the read-modify-write loop; it may run more than once.
+using Mutation = std::function<Status(Draft& draft, const AnyRef& current)>;
+
+/// Any thread. One per cluster.
+class Registry {
+ public:
+  Registry(store::Store& store, Clock& clock, Random& random);
+  ~Registry();
+
+  /// Null when there is no such resource.
+  const Resource* find(std::string_view group, std::string_view version, std::string_view plural) const;
+  const Resource& of(const api::KindInfo& kind) const;
+  const std::vector<Resource>& resources() const { return resources_; }
+
+  /// Decodes a request body of `kind`, checks apiVersion and kind, applies defaults. Unknown and duplicate fields are
+  /// an error or a warning as the context says. BadRequest in kube-apiserver's words.
+  Result<Draft> decode(const api::KindInfo& kind, std::string_view body, RequestContext& context) const;
+
+  Result<Object> get(const Resource& resource, const ObjectKey& key) const;
+  Result<ListPage> list(const Resource& resource, const ListQuery& query) const;
+  /// Events after `after`; pages and events agree on revisions. Expired: `after` is older than the history.
+  Result<std::unique_ptr<ObjectWatch>> watch(const Resource& resource, const ListQuery& query, store::Revision after,
+                                             EventSink& sink) const;
+  store::Revision revision() const { return store_.revision(); }
+
+  Result<Object> create(const Resource& resource, const std::string& namespace_, Draft draft,
+                        RequestContext& context);
+  /// subresource: "" or "status" (others have functions of their own in subresources.hpp).
+  Result<UpdateResult> update(const Resource& resource, const ObjectKey& key, Draft draft,
+                              const std::string& subresource, RequestContext& context);
+  Result<Object> patch(const Resource& resource, const ObjectKey& key, client::PatchType type, std::string_view body,
+                       const std::string& subresource, RequestContext& context);
+  Result<Removal> remove(const Resource& resource, const ObjectKey& key, const client::DeleteOptions& options,
+                         RequestContext& context);
+  Result<std::vector<Object>> remove_collection(const Resource& resource, const ListQuery& query,
+                                                const client::DeleteOptions& options, RequestContext& context);
+
+  /// Reads, lets `change` edit a copy, runs the strategy of `subresource` and writes, again when another writer was
+  /// faster. The general form of update and patch, for subresources.
+  Result<Object> mutate(const Resource& resource, const ObjectKey& key, const std::string& subresource,
+                        RequestContext& context, const Mutation& change);
+
+  /// autoscaling/v1 Scale of a resource that has the subresource.
+  Result<AnyRef> get_scale(const Resource& resource, const ObjectKey& key) const;
+  Result<AnyRef> update_scale(const Resource& resource, const ObjectKey& key, const Draft& scale,
+                              RequestContext& context);
+  Result<AnyRef> patch_scale(const Resource& resource, const ObjectKey& key, client::PatchType type,
+                             std::string_view body, RequestContext& context);
+  /// POST to pods/binding, pods/eviction, serviceaccounts/token and the like; the answer to send.
+  Result<AnyRef> create_subresource(const Resource& resource, const ObjectKey& key, const std::string& subresource,
+                                    Draft draft, RequestContext& context);
+
+  /// Signs service-account tokens; connected by `cluster` before the first request. Fills the request's status.
+  using TokenSigner = std::function<Status(const ObjectKey& service_account, const std::string& uid, Draft& token_request)>;
+  void set_token_signer(TokenSigner signer) { token_signer_ = std::move(signer); }
+
+  /// The Client that components in this process use: no serialising, admin rights.
+  client::Client& local_client() { return *local_client_; }
+
+ private:
+  friend class Writer;
+  store::Store& store_;
+  Clock& clock_;
+  Random& random_;
+  std::vector<Resource> resources_;
+  std::map<const api::KindInfo*, const Resource*> by_kind_;
+  TokenSigner token_signer_;
+  std::unique_ptr<client::Client> local_client_;
+};
+
+}  // namespace skiff::registry

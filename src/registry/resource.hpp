@@ -1,0 +1,90 @@
+#pragma once
+// A resource: a kind of the schema and the rules of its own. Generic code asks these functions and knows no kind by
+// name.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/descriptor.hpp"
+#include "api/status.hpp"
+#include "client/client.hpp"
+
+namespace skiff::registry {
+
+/// Who asks, and how the request wants to be treated. One per request.
+struct RequestContext {
+  enum class FieldValidation { Ignore, Warn, Strict };
+
+  std::string user;
+  std::vector<std::string> groups;
+  bool dry_run = false;
+  FieldValidation field_validation = FieldValidation::Warn;
+  std::string field_manager;
+  std::vector<std::string> warnings;  // out: texts of Warning headers
+};
+
+/// What a strategy function may ask of the cluster.
+struct StrategyContext {
+  RequestContext& request;
+  client::Client& cluster;   // reads and writes other objects
+  WallTime now;
+};
+
+/// The rules of one kind over type-erased objects; define<T>() in kinds/kind.hpp fills it from typed functions. Empty
+/// functions mean "nothing to do".
+struct Strategy {
+  /// Sets what a creator may not choose (status, generation); runs after decoding and defaulting.
+  std::function<Status(void* object, StrategyContext&)> prepare_create;
+  /// Copies from `old` what an updater may not change.
+  std::function<Status(void* next, const void* old, StrategyContext&)> prepare_update;
+  std::function<Status(void* next, const void* old, StrategyContext&)> prepare_status_update;
+  /// Finds problems; `old` is null on create. Must not change anything.
+  std::function<void(const void* object, const void* old, api::FieldErrors&)> validate;
+  std::function<void(const void* next, const void* old, api::FieldErrors&)> validate_status;
+  /// Takes what the object needs from shared ranges (cluster IPs, node ports) just before it is written, and gives it
+  /// back when the write fails or the object is gone.
+  std::function<Status(void* object, const void* old, StrategyContext&)> allocate;
+  std::function<void(const void* object)> release;
+  /// Fields by which lists can be selected besides metadata.name and metadata.namespace.
+  std::function<std::map<std::string, std::string>(const void* object)> selectable_fields;
+  std::vector<std::string> selectable_names;
+  /// For kinds that go gracefully: the grace period in seconds for this deletion, 0 to go at once.
+  std::function<std::int64_t(const void* object, const client::DeleteOptions&)> grace_seconds;
+  /// Called when a deletion begins (deletionTimestamp was just set on `object`).
+  std::function<void(void* object)> begin_deletion;
+  /// Whether more than metadata.finalizers holds the object (a namespace's spec.finalizers).
+  std::function<bool(const void* object)> held;
+  /// Names must satisfy this (default: DNS subdomain).
+  std::function<std::vector<std::string>(std::string_view name)> name_problems;
+
+  // Filled by define<T>() for every kind.
+  std::function<void(void* object)> reset_status;                       // null when the type has no status
+  std::function<void(void* to, const void* from)> copy_status;
+  std::function<void(void* to, const void* from)> copy_spec;            // all but metadata and status
+  std::function<bool(const void* a, const void* b)> same_spec;
+
+  bool counts_generation = false;      // metadata.generation: 1, then +1 when the spec changes
+  bool create_on_update = false;       // PUT of a name that does not exist creates
+  bool unconditional_update = true;    // an update may leave resourceVersion out
+  bool returns_deleted = false;        // DELETE answers with the object rather than a Status
+  bool durable = true;                 // false: kept in memory only (leases)
+  bool stored = true;                  // false: create answers without storing (reviews)
+  /// The answer of a create that stores nothing.
+  std::function<Status(void* object, StrategyContext&)> answer;
+};
+
+struct Resource {
+  const api::KindInfo* kind;
+  Strategy strategy;
+
+  std::string prefix() const;                                     // of its keys in the store
+  std::string key(const client::ObjectKey& key) const;
+};
+
+/// Every resource served, built once per registry by kinds/all.cpp.
+std::vector<Resource> all_resources();
+
+}  // namespace skiff::registry
