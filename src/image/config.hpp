@@ -1,6 +1,7 @@
 #pragma once
 // What an image says about running it.
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct Config {
   std::string created;                     // RFC 3339 or empty
   std::string architecture;
   std::string os;
+  std::map<std::string, std::string> labels;
   std::vector<std::string> diff_ids;  // of the uncompressed layers, bottom first
 };
 

@@ -1,0 +1,50 @@
+#pragma once
+// Where an image's blobs come from: an archive, a directory, memory; later a registry.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "image/documents.hpp"
+#include "image/reference.hpp"
+
+namespace skiff::image {
+
+/// Named blobs.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual bool has(const std::string& name) const = 0;
+  /// NotFound: no such blob.
+  virtual Result<UniqueFd> open(const std::string& name) const = 0;
+};
+
+/// A directory with an OCI layout.
+Result<std::unique_ptr<Source>> open_directory_source(const std::string& directory);
+/// A tar archive, whose files are first unpacked under made-up names into the empty directory `scratch`.
+Result<std::unique_ptr<Source>> open_archive_source(const std::string& path, const std::string& scratch,
+                                                    std::uint64_t byte_limit);
+/// Bytes by name.
+std::unique_ptr<Source> memory_source(std::map<std::string, std::string> blobs);
+
+/// One image of a source: its documents, and which blobs are its layers.
+struct Candidate {
+  struct Layer {
+    std::string blob;     // its name in the source
+    std::string digest;   // of the blob; empty: not promised
+    std::string diff_id;  // of what it unpacks to
+  };
+  std::vector<Reference> names;
+  std::string id;               // digest of `config`
+  std::string config;           // the JSON document
+  std::string manifest_digest;  // empty: came without
+  std::vector<Layer> layers;    // bottom first
+};
+
+/// What `source` offers. Invalid: it is no image archive, or contradicts itself.
+Result<std::vector<Candidate>> read_candidates(const Source& source);
+
+}  // namespace skiff::image
