@@ -11,12 +11,18 @@ namespace {
 
 std::string_view name_of(Namespace kind) {
   switch (kind) {
-    case Namespace::Network: return "net";
-    case Namespace::Mount: return "mnt";
-    case Namespace::Uts: return "uts";
-    case Namespace::Ipc: return "ipc";
-    case Namespace::Pid: return "pid";
-    case Namespace::Cgroup: return "cgroup";
+    case Namespace::Network:
+      return "net";
+    case Namespace::Mount:
+      return "mnt";
+    case Namespace::Uts:
+      return "uts";
+    case Namespace::Ipc:
+      return "ipc";
+    case Namespace::Pid:
+      return "pid";
+    case Namespace::Cgroup:
+      return "cgroup";
   }
   return "";
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Namespaces as open descriptors. A socket belongs to the network namespace it was opened in, so one process can
-// serve many of them: open the socket inside in_network(), use it anywhere.
+// Namespaces as open descriptors. A socket belongs to the network namespace it was opened in, so one process
+// can serve many of them: open the socket inside in_network(), use it anywhere.
 
 #include <sys/types.h>
 

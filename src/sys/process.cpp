@@ -6,8 +6,11 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
+
+extern "C" {
+#include <sys/pidfd.h>  // glibc 2.36 forgot C++ here
+}
 
 #include "sys/files.hpp"
 
@@ -57,15 +60,16 @@ Result<pid_t> launch(const LaunchSpec& spec) {
   ::posix_spawnattr_setflags(&options.attributes, flags);
   std::vector<char*> arguments = c_strings(spec.arguments), environment = c_strings(spec.environment);
   pid_t pid = 0;
-  int failed = ::posix_spawn(&pid, spec.program.c_str(), &options.actions, &options.attributes, arguments.data(),
-                             environment.data());
+  int failed = ::posix_spawn(&pid, spec.program.c_str(), &options.actions, &options.attributes,
+                             arguments.data(), environment.data());
   if (failed != 0) return errno_error(failed, "start '{}'", spec.program);
   return pid;
 }
 
 Result<int> reap(pid_t pid) {
   int status = 0;
-  if (retry_eintr([&] { return ::waitpid(pid, &status, 0); }) < 0) return errno_error(errno, "waitpid {}", pid);
+  if (retry_eintr([&] { return ::waitpid(pid, &status, 0); }) < 0)
+    return errno_error(errno, "waitpid {}", pid);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

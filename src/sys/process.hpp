@@ -14,10 +14,10 @@
 namespace skiff::sys {
 
 struct LaunchSpec {
-  std::string program;                      // a path; "/proc/self/fd/N" works for a sealed memfd
-  std::vector<std::string> arguments;       // arguments[0] is the name the process shows
+  std::string program;                 // a path; "/proc/self/fd/N" works for a sealed memfd
+  std::vector<std::string> arguments;  // arguments[0] is the name the process shows
   std::vector<std::string> environment;
-  std::vector<std::pair<int, int>> inherit; // {our descriptor, its number in the child}
+  std::vector<std::pair<int, int>> inherit;  // {our descriptor, its number in the child}
   bool new_session = false;
 };
 
@@ -30,7 +30,8 @@ Result<int> reap(pid_t pid);
 Result<UniqueFd> open_pidfd(pid_t pid);
 Status send_signal(const UniqueFd& pidfd, int signal);  // NotFound: it is gone
 
-/// Waits until the process has ended; false when `limit` passed first. Works for any process, not only children.
+/// Waits until the process has ended; false when `limit` passed first. Works for any process, not only
+/// children.
 Result<bool> wait_ended(const UniqueFd& pidfd, Duration limit);
 
 /// A memfd holding `content`, executable and sealed: nobody, not even root in a container, can change it.

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "child.hpp"
+
+namespace skiff::init {
+
+/// Fills /dev (a fresh tmpfs in `root`) with the standard devices and links; for a privileged container also
+/// with every device of the host.
+void make_devices(const Child& child, int root, bool privileged);
+
+}  // namespace skiff::init

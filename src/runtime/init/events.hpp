@@ -1,0 +1,27 @@
+#pragma once
+// The one epoll loop. Sources are members of what they serve; the loop fetches one event at a time, so a
+// callback may destroy any source, its own included.
+
+#include <stdint.h>
+
+namespace skiff::init {
+
+struct Source {
+  void (*ready)(Source& self, uint32_t events) = nullptr;
+  void* owner = nullptr;
+};
+
+class Events {
+ public:
+  Events();
+  /// Watches `fd`; closing the descriptor ends it.
+  void watch(int fd, uint32_t events, Source& source);
+  void change(int fd, uint32_t events, Source& source);
+  void forget(int fd);
+  [[noreturn]] void run();
+
+ private:
+  int epoll_;
+};
+
+}  // namespace skiff::init

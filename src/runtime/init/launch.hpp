@@ -1,0 +1,43 @@
+#pragma once
+// A child on its way from clone to exec, as the parent sees it: it listens on the status socket and tells its
+// owner once how it went.
+
+#include <sys/types.h>
+
+#include "events.hpp"
+#include "memory.hpp"
+#include "server.hpp"
+
+namespace skiff::init {
+
+struct Launch {
+  Request request;
+  Fd status;
+  Source source;
+  void* owner = nullptr;
+  void (*done)(void* owner, Launch& launch) = nullptr;
+
+  Array<char*> warnings;
+  Fd terminal;         // master side
+  bool ready = false;  // it reached exec
+  bool failed = false;
+  int error_number = 0;
+  char error[1104] = "";
+
+  ~Launch() {
+    for (char* text : warnings) free(text);
+  }
+  bool succeeded() const { return ready && !failed; }
+  /// Reads what the child has said so far. True when there is nothing more to come.
+  bool read_status();
+};
+
+/// The child and parent ends of stdin, stdout and stderr.
+struct Stdio {
+  Fd child[3];
+  Fd parent[3];
+};
+/// False with errno. Without `wants_stdin` stdin is /dev/null.
+bool make_stdio(Stdio& stdio, bool wants_stdin);
+
+}  // namespace skiff::init

@@ -1,0 +1,39 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+
+#include "child.hpp"
+
+namespace skiff::init {
+
+/// Opens a terminal in the container's own devpts, hands the master side to the parent and makes the other
+/// side stdin, stdout, stderr and the controlling terminal. The caller is a session leader without a
+/// terminal.
+void open_terminal(const Child& child) {
+  int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (master < 0) fail(child, errno, "open /dev/ptmx");
+  int unlock = 0;
+  unsigned number = 0;
+  if (ioctl(master, TIOCSPTLCK, &unlock) < 0 || ioctl(master, TIOCGPTN, &number) < 0)
+    fail(child, errno, "unlock the terminal");
+  char name[32];
+  snprintf(name, sizeof name, "/dev/pts/%u", number);
+  int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0) fail(child, errno, "open %s", name);
+  if (ioctl(slave, TIOCSCTTY, 0) < 0) fail(child, errno, "make %s the controlling terminal", name);
+  // So that isatty-by-name programs find it; only the container's first process has an empty /dev/console to
+  // cover.
+  if (getpid() == 1) {
+    int console = open("/dev/console", O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0620);
+    if (console >= 0) close(console);
+    mount(name, "/dev/console", nullptr, MS_BIND, nullptr);
+  }
+  send_terminal(child, master);
+  close(master);
+  for (int fd = 0; fd < 3; ++fd)
+    if (dup2(slave, fd) < 0) fail(child, errno, "dup2 of the terminal");
+}
+
+}  // namespace skiff::init
