@@ -15,6 +15,7 @@ namespace skiff::image {
 namespace {
 
 constexpr size_t kBuffer = 256U << 10;
+constexpr std::string_view kUnrecognized = "Unrecognized archive format";
 constexpr std::int64_t kIdLimit = std::numeric_limits<std::uint32_t>::max();  // (uid_t)-1 means "keep"
 
 // libarchive gives null for a name that does not fit the locale; UTF-8 ones then come from the second form.
@@ -120,10 +121,13 @@ Status ByteStream::open() {
   archive_read_support_filter_xz(handle);
   archive_read_support_format_raw(handle);
   archive_entry* entry = nullptr;
-  if (archive_read_open(handle, this, nullptr, ByteStreamCallbacks::read, nullptr) != ARCHIVE_OK ||
-      archive_read_next_header(handle, &entry) != ARCHIVE_OK)
-    return error(Code::Invalid, "{}", archive_errno(handle) == 0 ? "the file is empty" : message_of(handle));
-  return ok();
+  if (archive_read_open(handle, this, nullptr, ByteStreamCallbacks::read, nullptr) == ARCHIVE_OK &&
+      archive_read_next_header(handle, &entry) == ARCHIVE_OK)
+    return ok();
+  std::string message = message_of(handle);
+  // The raw format takes any bytes: only their absence is not recognized.
+  if (message.find(kUnrecognized) != std::string::npos) message = "the file is empty";
+  return error(Code::Invalid, "{}", message);
 }
 
 Result<std::string_view> ByteStream::read() {
@@ -173,7 +177,7 @@ Status TarReader::open() {
 Error TarReader::failure() const {
   if (byte_error_) return *byte_error_;
   std::string message = message_of(handle_.get());
-  if (message.find("Unrecognized archive format") != std::string::npos) message = "this is no tar archive";
+  if (message.find(kUnrecognized) != std::string::npos) message = "this is no tar archive";
   return error(Code::Invalid, "{}", message);
 }
 
