@@ -14,6 +14,7 @@
 #include "base/random.hpp"
 #include "client/client.hpp"
 #include "registry/object.hpp"
+#include "registry/kinds/service_ranges.hpp"
 #include "registry/resource.hpp"
 #include "store/store.hpp"
 
@@ -84,7 +85,7 @@ using Mutation = std::function<Status(Draft& draft, const AnyRef& current)>;
 /// Any thread. One per cluster.
 class Registry {
  public:
-  Registry(store::Store& store, Clock& clock, Random& random);
+  Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges = {});
   ~Registry();
 
   /// Null when there is no such resource.
@@ -102,6 +103,7 @@ class Registry {
   Result<std::unique_ptr<ObjectWatch>> watch(const Resource& resource, const ListQuery& query, store::Revision after,
                                              EventSink& sink) const;
   store::Revision revision() const { return store_.revision(); }
+  const ServiceRanges& service_ranges() const { return *ranges_; }
 
   Result<Object> create(const Resource& resource, const std::string& namespace_, Draft draft,
                         RequestContext& context);
@@ -138,10 +140,10 @@ class Registry {
   client::Client& local_client() { return *local_client_; }
 
  private:
-  friend class Writer;
   store::Store& store_;
   Clock& clock_;
   Random& random_;
+  std::shared_ptr<ServiceRanges> ranges_;
   std::vector<Resource> resources_;
   std::map<const api::KindInfo*, const Resource*> by_kind_;
   TokenSigner token_signer_;

@@ -10,6 +10,7 @@
 
 #include "api/descriptor.hpp"
 #include "api/status.hpp"
+#include "base/random.hpp"
 #include "client/client.hpp"
 
 namespace skiff::registry {
@@ -30,6 +31,7 @@ struct RequestContext {
 struct StrategyContext {
   RequestContext& request;
   client::Client& cluster;   // reads and writes other objects
+  Random& random;
   WallTime now;
 };
 
@@ -44,10 +46,12 @@ struct Strategy {
   /// Finds problems; `old` is null on create. Must not change anything.
   std::function<void(const void* object, const void* old, api::FieldErrors&)> validate;
   std::function<void(const void* next, const void* old, api::FieldErrors&)> validate_status;
-  /// Takes what the object needs from shared ranges (cluster IPs, node ports) just before it is written, and gives it
-  /// back when the write fails or the object is gone.
+  /// Takes what the object needs from shared ranges (cluster IPs, node ports) just before it is written.
   std::function<Status(void* object, const void* old, StrategyContext&)> allocate;
-  std::function<void(const void* object)> release;
+  /// Gives back what `gone` holds and `kept` (may be null) does not: after a failed write, an update or a deletion.
+  std::function<void(const void* gone, const void* kept)> release;
+  /// Marks as taken what an object holds that was there when the registry opened.
+  std::function<void(const void* object)> adopt;
   /// Fields by which lists can be selected besides metadata.name and metadata.namespace.
   std::function<std::map<std::string, std::string>(const void* object)> selectable_fields;
   std::vector<std::string> selectable_names;
@@ -69,12 +73,15 @@ struct Strategy {
   bool counts_generation = false;      // metadata.generation: 1, then +1 when the spec changes
   bool create_on_update = false;       // PUT of a name that does not exist creates
   bool unconditional_update = true;    // an update may leave resourceVersion out
+  bool orphans_by_default = false;     // a DELETE that names no propagation leaves the dependents alone
   bool returns_deleted = false;        // DELETE answers with the object rather than a Status
   bool durable = true;                 // false: kept in memory only (leases)
   bool stored = true;                  // false: create answers without storing (reviews)
   /// The answer of a create that stores nothing.
   std::function<Status(void* object, StrategyContext&)> answer;
 };
+
+class ServiceRanges;
 
 struct Resource {
   const api::KindInfo* kind;
@@ -84,7 +91,7 @@ struct Resource {
   std::string key(const client::ObjectKey& key) const;
 };
 
-/// Every resource served, built once per registry by kinds/all.cpp.
-std::vector<Resource> all_resources();
+/// Every resource served, built once per registry by kinds/all.cpp. `ranges` is what its Services share.
+std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges);
 
 }  // namespace skiff::registry

@@ -1,0 +1,106 @@
+// Every resource served.
+
+#include "api/gen/admissionregistration.hpp"
+#include "api/gen/apiextensions.hpp"
+#include "api/gen/apiregistration.hpp"
+#include "api/gen/apps.hpp"
+#include "api/gen/autoscaling.hpp"
+#include "api/gen/certificates.hpp"
+#include "api/gen/coordination.hpp"
+#include "api/gen/core.hpp"
+#include "api/gen/discovery.hpp"
+#include "api/gen/events.hpp"
+#include "api/gen/flowcontrol.hpp"
+#include "api/gen/networking.hpp"
+#include "api/gen/node.hpp"
+#include "api/gen/pod.hpp"
+#include "api/gen/policy.hpp"
+#include "api/gen/rbac.hpp"
+#include "api/gen/resource.hpp"
+#include "api/gen/scheduling.hpp"
+#include "api/gen/service.hpp"
+#include "api/gen/storage.hpp"
+#include "api/gen/volume.hpp"
+#include <iterator>
+
+#include "api/names.hpp"
+#include "registry/kinds/kind.hpp"
+#include "registry/kinds/kinds.hpp"
+
+namespace skiff::registry {
+namespace {
+
+// Kinds without rules of their own beyond the schema's.
+std::vector<Resource> plain_kinds() {
+  return {
+      define<api::MutatingAdmissionPolicy>({}),
+      define<api::MutatingAdmissionPolicyBinding>({}),
+      define<api::MutatingWebhookConfiguration>({.counts_generation = true}),
+      define<api::ValidatingAdmissionPolicy>({.counts_generation = true}),
+      define<api::ValidatingAdmissionPolicyBinding>({.counts_generation = true}),
+      define<api::ValidatingWebhookConfiguration>({.counts_generation = true}),
+      define<api::CustomResourceDefinition>({.counts_generation = true}),
+      define<api::APIService>({}),
+      define<api::ControllerRevision>({}),
+      define<api::HorizontalPodAutoscaler>({.counts_generation = true}),
+      define<api::CertificateSigningRequest>({}),
+      define<api::LimitRange>({.create_on_update = true}),
+      define<api::ResourceQuota>({.create_on_update = true, .returns_deleted = true}),
+      define<api::ServiceAccount>({.returns_deleted = true}),
+      define<api::EndpointSlice>({.counts_generation = true}),
+      define<api::EventsEvent>({}),
+      // Heartbeats: never written to disk while the nodes live in this process.
+      define<api::Lease>({.create_on_update = true, .durable = false}),
+      define<api::FlowSchema>({.counts_generation = true}),
+      define<api::PriorityLevelConfiguration>({.counts_generation = true}),
+      define<api::IPAddress>({}),
+      define<api::Ingress>({.counts_generation = true}),
+      define<api::IngressClass>({.counts_generation = true}),
+      define<api::NetworkPolicy>({.counts_generation = true}),
+      define<api::ServiceCIDR>({}),
+      define<api::RuntimeClass>({}),
+      define<api::PodTemplate>({.returns_deleted = true}),
+      define<api::PodDisruptionBudget>({.counts_generation = true}),
+      define<api::ClusterRole>({.name_problems = api::path_segment_problems, .create_on_update = true}),
+      define<api::ClusterRoleBinding>({.name_problems = api::path_segment_problems, .create_on_update = true}),
+      define<api::Role>({.name_problems = api::path_segment_problems, .create_on_update = true}),
+      define<api::RoleBinding>({.name_problems = api::path_segment_problems, .create_on_update = true}),
+      define<api::DeviceClass>({.counts_generation = true}),
+      define<api::DynamicResourceClaim>({}),
+      define<api::ResourceClaimTemplate>({}),
+      define<api::ResourceSlice>({}),
+      define<api::PriorityClass>({}),
+      define<api::Endpoints>({.create_on_update = true}),
+      define<api::CSIDriver>({.counts_generation = true}),
+      define<api::CSINode>({}),
+      define<api::CSIStorageCapacity>({}),
+      define<api::StorageClass>({}),
+      define<api::VolumeAttachment>({}),
+      define<api::VolumeAttributesClass>({}),
+      define<api::PersistentVolume>({.returns_deleted = true}),
+      define<api::PersistentVolumeClaim>({.returns_deleted = true}),
+  };
+}
+
+void append(std::vector<Resource>& all, std::vector<Resource> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(all));
+}
+
+}  // namespace
+
+std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
+  std::vector<Resource> all;
+  all.push_back(pods());
+  all.push_back(namespaces());
+  all.push_back(nodes());
+  all.push_back(config_maps());
+  all.push_back(secrets());
+  all.push_back(events());
+  all.push_back(services(std::move(ranges)));
+  append(all, workloads());
+  append(all, reviews());
+  append(all, plain_kinds());
+  return all;
+}
+
+}  // namespace skiff::registry

@@ -1,0 +1,177 @@
+// Namespaces, nodes, ConfigMaps, Secrets, Events.
+
+#include "api/gen/core.hpp"
+
+#include "api/gen/nodes.hpp"
+#include "api/names.hpp"
+#include "registry/kinds/kind.hpp"
+#include "registry/kinds/kinds.hpp"
+
+namespace skiff::registry {
+namespace {
+
+// ---- namespaces
+
+Status prepare_namespace(api::Namespace& object, StrategyContext&) {
+  object.status.phase = "Active";
+  object.spec.finalizers = {"kubernetes"};
+  object.metadata.labels["kubernetes.io/metadata.name"] = object.metadata.name;
+  return ok();
+}
+
+Status update_namespace(api::Namespace& next, const api::Namespace& old, StrategyContext&) {
+  next.spec.finalizers = old.spec.finalizers;  // only the finalize subresource removes them
+  next.metadata.labels["kubernetes.io/metadata.name"] = next.metadata.name;
+  return ok();
+}
+
+void terminate_namespace(api::Namespace& object) { object.status.phase = "Terminating"; }
+bool namespace_is_held(const api::Namespace& object) { return !object.spec.finalizers.empty(); }
+
+std::map<std::string, std::string> namespace_fields(const api::Namespace& object) {
+  return {{"status.phase", object.status.phase}, {"name", object.metadata.name}};
+}
+
+// ---- nodes
+
+std::map<std::string, std::string> node_fields(const api::Node& node) {
+  return {{"spec.unschedulable", node.spec.unschedulable ? "true" : "false"}};
+}
+
+void validate_node(const api::Node& node, const api::Node* old, api::FieldErrors& errors) {
+  if (old && !old->spec.podCIDR.empty() && node.spec.podCIDR != old->spec.podCIDR)
+    errors.forbidden("spec.podCIDR", "node updates may not change podCIDR except from \"\" to valid");
+}
+
+// ---- ConfigMaps and Secrets
+
+constexpr size_t kMaxDataBytes = 1024 * 1024;
+
+template <class T>
+void validate_immutable(const T& object, const T* old, bool same_data, api::FieldErrors& errors) {
+  if (!old || !old->immutable.value_or(false)) return;
+  if (!object.immutable.value_or(false))
+    errors.forbidden("immutable", "field is immutable when `immutable` is set");
+  if (!same_data) errors.forbidden("data", "field is immutable when `immutable` is set");
+}
+
+void validate_config_map(const api::ConfigMap& map, const api::ConfigMap* old, api::FieldErrors& errors) {
+  size_t total = 0;
+  auto check = [&](const std::string& key, size_t bytes, const char* field) {
+    for (const std::string& problem : api::config_map_key_problems(key))
+      errors.invalid(fmt::format("{}[{}]", field, key), api::quote(key), problem);
+    total += bytes;
+  };
+  for (const auto& [key, value] : map.data) {
+    check(key, value.size(), "data");
+    if (map.binaryData.contains(key)) errors.invalid(fmt::format("data[{}]", key), api::quote(key), "duplicate of key present in binaryData");
+  }
+  for (const auto& [key, value] : map.binaryData) check(key, value.data.size(), "binaryData");
+  if (total > kMaxDataBytes) errors.too_long("", kMaxDataBytes);
+  validate_immutable(map, old, old && map.data == old->data && map.binaryData == old->binaryData, errors);
+}
+
+Status merge_string_data(api::Secret& secret, StrategyContext&) {
+  for (auto& [key, value] : secret.stringData) secret.data[key].data = value;
+  secret.stringData.clear();
+  return ok();
+}
+
+Status merge_string_data_on_update(api::Secret& next, const api::Secret&, StrategyContext& context) {
+  return merge_string_data(next, context);
+}
+
+void require_key(const api::Secret& secret, const char* key, api::FieldErrors& errors) {
+  if (!secret.data.contains(key)) errors.required(fmt::format("data[{}]", key));
+}
+
+void validate_secret(const api::Secret& secret, const api::Secret* old, api::FieldErrors& errors) {
+  size_t total = 0;
+  for (const auto& [key, value] : secret.data) {
+    for (const std::string& problem : api::config_map_key_problems(key))
+      errors.invalid(fmt::format("data[{}]", key), api::quote(key), problem);
+    total += value.data.size();
+  }
+  if (total > kMaxDataBytes) errors.too_long("data", kMaxDataBytes);
+  if (secret.type == "kubernetes.io/dockerconfigjson") require_key(secret, ".dockerconfigjson", errors);
+  if (secret.type == "kubernetes.io/dockercfg") require_key(secret, ".dockercfg", errors);
+  if (secret.type == "kubernetes.io/tls") {
+    require_key(secret, "tls.crt", errors);
+    require_key(secret, "tls.key", errors);
+  }
+  if (old && secret.type != old->type) errors.invalid("type", api::quote(secret.type), "field is immutable");
+  validate_immutable(secret, old, old && secret.data == old->data, errors);
+}
+
+std::map<std::string, std::string> secret_fields(const api::Secret& secret) { return {{"type", secret.type}}; }
+
+// ---- events
+
+std::map<std::string, std::string> event_fields(const api::Event& event) {
+  const api::ObjectReference& about = event.involvedObject;
+  return {{"involvedObject.kind", about.kind},
+          {"involvedObject.namespace", about.namespace_},
+          {"involvedObject.name", about.name},
+          {"involvedObject.uid", about.uid},
+          {"involvedObject.apiVersion", about.apiVersion},
+          {"involvedObject.resourceVersion", about.resourceVersion},
+          {"involvedObject.fieldPath", about.fieldPath},
+          {"reason", event.reason},
+          {"reportingComponent", event.reportingComponent},
+          {"source", event.source.component.empty() ? event.reportingComponent : event.source.component},
+          {"type", event.type}};
+}
+
+void validate_event(const api::Event& event, const api::Event*, api::FieldErrors& errors) {
+  bool cluster_scoped = event.involvedObject.namespace_.empty();
+  if (!cluster_scoped && event.involvedObject.namespace_ != event.metadata.namespace_)
+    errors.invalid("involvedObject.namespace", api::quote(event.involvedObject.namespace_),
+                   "does not match event.namespace");
+}
+
+}  // namespace
+
+Resource namespaces() {
+  Rules<api::Namespace> rules;
+  rules.prepare_create = prepare_namespace;
+  rules.prepare_update = update_namespace;
+  rules.begin_deletion = terminate_namespace;
+  rules.held = namespace_is_held;
+  rules.selectable_fields = namespace_fields;
+  rules.name_problems = [](std::string_view name) { return api::dns1123_label_problems(name); };
+  return define(rules);
+}
+
+Resource nodes() {
+  Rules<api::Node> rules;
+  rules.validate = validate_node;
+  rules.selectable_fields = node_fields;
+  Resource resource = define(rules);
+  resource.strategy.reset_status = nullptr;  // a kubelet registers with its status
+  return resource;
+}
+
+Resource config_maps() {
+  Rules<api::ConfigMap> rules;
+  rules.validate = validate_config_map;
+  return define(rules);
+}
+
+Resource secrets() {
+  Rules<api::Secret> rules;
+  rules.prepare_create = merge_string_data;
+  rules.prepare_update = merge_string_data_on_update;
+  rules.validate = validate_secret;
+  rules.selectable_fields = secret_fields;
+  return define(rules);
+}
+
+Resource events() {
+  Rules<api::Event> rules;
+  rules.validate = validate_event;
+  rules.selectable_fields = event_fields;
+  rules.create_on_update = true;
+  return define(rules);
+}
+
+}  // namespace skiff::registry

@@ -1,0 +1,22 @@
+#pragma once
+// One function a kind (or a family of kinds) with rules of its own; all.cpp makes the list.
+
+#include <memory>
+
+#include "registry/resource.hpp"
+
+namespace skiff::registry {
+
+class ServiceRanges;
+
+Resource pods();
+Resource namespaces();
+Resource nodes();
+Resource config_maps();
+Resource secrets();
+Resource events();
+Resource services(std::shared_ptr<ServiceRanges> ranges);
+std::vector<Resource> workloads();   // apps and batch, replication controllers
+std::vector<Resource> reviews();     // kinds that are answered, not stored
+
+}  // namespace skiff::registry

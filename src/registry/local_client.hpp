@@ -1,0 +1,39 @@
+#pragma once
+
+#include "client/client.hpp"
+#include "registry/registry.hpp"
+
+namespace skiff::registry {
+
+/// The in-process Client: calls the registry with an administrator's rights and hands typed objects over as they are.
+class LocalClient final : public client::Client {
+ public:
+  LocalClient(Registry& registry, Clock& clock) : registry_(registry), clock_(clock) {}
+
+  using client::Client::create;
+  using client::Client::get;
+  using client::Client::list;
+  using client::Client::remove;
+  using client::Client::update;
+  using client::Client::update_status;
+
+  Result<AnyRef> get(const api::KindInfo& kind, const ObjectKey& key) override;
+  Result<client::AnyList> list(const api::KindInfo& kind, const client::ListOptions& options) override;
+  Result<std::unique_ptr<client::Watch>> watch(const api::KindInfo& kind, const client::ListOptions& options,
+                                               const std::string& resource_version) override;
+  Result<AnyRef> create(const AnyRef& object) override;
+  Result<AnyRef> update(const AnyRef& object) override;
+  Result<AnyRef> update_status(const AnyRef& object) override;
+  Result<AnyRef> patch(const api::KindInfo& kind, const ObjectKey& key, client::PatchType type,
+                       const std::string& body, const std::string& subresource) override;
+  Result<AnyRef> remove(const api::KindInfo& kind, const ObjectKey& key,
+                        const client::DeleteOptions& options) override;
+  Result<AnyRef> create_subresource(const api::KindInfo& kind, const ObjectKey& key, const std::string& subresource,
+                                    const AnyRef& object) override;
+
+ private:
+  Registry& registry_;
+  Clock& clock_;
+};
+
+}  // namespace skiff::registry

@@ -1,0 +1,22 @@
+#include "registry/object.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "api/json.hpp"
+
+namespace skiff::registry {
+
+AnyRef Object::any() const {
+  if (std::shared_ptr<const void> view = record_->view()) return AnyRef(*kind_, std::move(view));
+  std::shared_ptr<void> value = kind_->type->ops->make();
+  // Stored bytes were encoded by this program from a valid object; bytes that do not decode mean a damaged database.
+  if (Status decoded = api::decode_json(record_->value, *kind_->type, value.get()); !decoded.ok()) {
+    std::fprintf(stderr, "stored object '%s' does not decode: %s\n", record_->key.c_str(),
+                 decoded.error().message().c_str());
+    std::abort();
+  }
+  return AnyRef(*kind_, record_->set_view(std::move(value)));
+}
+
+}  // namespace skiff::registry

@@ -1,0 +1,250 @@
+#include "registry/write.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "api/defaults.hpp"
+#include "api/json.hpp"
+#include "api/patch.hpp"
+#include "registry/admission.hpp"
+#include "registry/metadata.hpp"
+
+namespace skiff::registry {
+
+Result<Object> write_draft(store::Store& store, const Resource& resource, Draft draft, store::Write::Kind kind,
+                           std::optional<store::Revision> expect) {
+  api::ObjectMeta& metadata = draft.metadata();
+  metadata.resourceVersion.clear();
+  api::Encoded encoded =
+      api::encode_json(*draft.kind->type, draft.value.get(), {.splice = &metadata.resourceVersion});
+  store::Write write{.kind = kind,
+                     .key = resource.key(client::key_of(metadata)),
+                     .value = std::move(encoded.text),
+                     .revision_at = encoded.position,
+                     .expect = expect,
+                     .durable = resource.strategy.durable,
+                     .view = [value = draft.value](store::Revision revision) -> std::shared_ptr<const void> {
+                       static_cast<api::ObjectMeta*>(value.get())->resourceVersion = std::to_string(revision);
+                       return value;
+                     }};
+  if (kind == store::Write::Kind::Delete) write.value.clear(), write.revision_at.reset(), write.view = nullptr;
+  TRY_ASSIGN(store::RecordRef record, store.write(std::move(write)));
+  return Object(*draft.kind, std::move(record));
+}
+
+Object unwritten(const Draft& draft, const std::string& resource_version) {
+  draft.metadata().resourceVersion = resource_version;
+  auto record = std::make_shared<store::Record>();
+  record->value = api::encode_json(*draft.kind->type, draft.value.get());
+  record->set_view(draft.value);
+  return Object(*draft.kind, std::move(record));
+}
+
+bool is_held(const Resource& resource, const Draft& draft) {
+  return !draft.metadata().finalizers.empty() ||
+         (resource.strategy.held && resource.strategy.held(draft.value.get()));
+}
+
+namespace {
+
+// Fills in what the creator may not choose and checks the rest.
+Status prepare_create(const Registry& registry, const Resource& resource, Draft& draft, StrategyContext& context) {
+  const Strategy& strategy = resource.strategy;
+  begin_life(draft.metadata(), context.now, context.random);
+  if (strategy.reset_status) strategy.reset_status(draft.value.get());
+  if (strategy.counts_generation) draft.metadata().generation = 1;
+  if (strategy.prepare_create) TRY(strategy.prepare_create(draft.value.get(), context));
+  TRY(admit_create(registry, resource, draft, context));
+  api::FieldErrors errors;
+  validate_metadata(resource, draft.metadata(), nullptr, errors);
+  if (strategy.validate) strategy.validate(draft.value.get(), nullptr, errors);
+  if (!errors.empty()) return api::invalid(*resource.kind, draft.metadata().name, errors);
+  return ok();
+}
+
+constexpr int kGeneratedSuffix = 5;
+constexpr size_t kMaxGeneratedBase = 63 - kGeneratedSuffix;
+constexpr int kGenerateAttempts = 8;
+
+std::string generated_name(const std::string& base, Random& random) {
+  return base.substr(0, kMaxGeneratedBase) + random.name_suffix(kGeneratedSuffix);
+}
+
+}  // namespace
+
+Result<Object> Registry::create(const Resource& resource, const std::string& namespace_, Draft draft,
+                                RequestContext& context) {
+  StrategyContext strategy_context{context, *local_client_, random_, clock_.wall_now()};
+  api::ObjectMeta& metadata = draft.metadata();
+  TRY(place(resource, namespace_, metadata));
+  if (!resource.strategy.stored) {
+    TRY(resource.strategy.answer(draft.value.get(), strategy_context));
+    return unwritten(draft, "");
+  }
+  if (!metadata.resourceVersion.empty())
+    return api::bad_request("resourceVersion should not be set on objects to be created");
+  bool generated = metadata.name.empty() && !metadata.generateName.empty();
+  for (int attempt = 1;; ++attempt) {
+    if (generated) metadata.name = generated_name(metadata.generateName, random_);
+    Draft next{draft.kind, draft.kind->type->ops->copy(draft.value.get())};
+    TRY(prepare_create(*this, resource, next, strategy_context));
+    if (resource.strategy.allocate) TRY(resource.strategy.allocate(next.value.get(), nullptr, strategy_context));
+    if (context.dry_run) {
+      Result<Object> existing = get(resource, client::key_of(next.metadata()));
+      if (resource.strategy.release) resource.strategy.release(next.value.get(), nullptr);
+      if (existing.ok()) return api::already_exists(*resource.kind, metadata.name);
+      return unwritten(next, "");
+    }
+    Result<Object> created = write_draft(store_, resource, next, store::Write::Kind::Create, std::nullopt);
+    if (created.ok()) return created;
+    if (resource.strategy.release) resource.strategy.release(next.value.get(), nullptr);
+    if (created.error().code() != Code::AlreadyExists) return created;
+    if (!generated || attempt == kGenerateAttempts) return api::already_exists(*resource.kind, metadata.name);
+  }
+}
+
+namespace {
+
+Status check_preconditions(const Resource& resource, const api::ObjectMeta& wanted, const api::ObjectMeta& current) {
+  if (!wanted.uid.empty() && wanted.uid != current.uid)
+    return api::conflict(*resource.kind, current.name,
+                         fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                                     wanted.uid, current.uid));
+  if (!wanted.resourceVersion.empty() && wanted.resourceVersion != current.resourceVersion)
+    return api::stale_update(*resource.kind, current.name);
+  return ok();
+}
+
+Status prepare_update(const Resource& resource, Draft& next, const void* old, const std::string& subresource,
+                      StrategyContext& context) {
+  const Strategy& strategy = resource.strategy;
+  const api::ObjectMeta& old_metadata = *static_cast<const api::ObjectMeta*>(old);
+  keep_identity(next.metadata(), old_metadata);
+  api::FieldErrors errors;
+  if (subresource == "status") {
+    next.metadata().ownerReferences = old_metadata.ownerReferences;
+    if (strategy.copy_spec) strategy.copy_spec(next.value.get(), old);
+    if (strategy.prepare_status_update) TRY(strategy.prepare_status_update(next.value.get(), old, context));
+    validate_metadata(resource, next.metadata(), &old_metadata, errors);
+    if (strategy.validate_status) strategy.validate_status(next.value.get(), old, errors);
+  } else {
+    if (strategy.copy_status && subresource.empty()) strategy.copy_status(next.value.get(), old);
+    if (strategy.prepare_update && subresource.empty()) TRY(strategy.prepare_update(next.value.get(), old, context));
+    if (strategy.counts_generation && !strategy.same_spec(next.value.get(), old))
+      next.metadata().generation = old_metadata.generation + 1;
+    validate_metadata(resource, next.metadata(), &old_metadata, errors);
+    if (strategy.validate && subresource.empty()) strategy.validate(next.value.get(), old, errors);
+  }
+  if (!errors.empty()) return api::invalid(*resource.kind, old_metadata.name, errors);
+  return ok();
+}
+
+bool unchanged(const Draft& next, const AnyRef& current) {
+  next.metadata().resourceVersion = current.metadata().resourceVersion;
+  return next.kind->type->ops->equal(next.value.get(), current.get());
+}
+
+}  // namespace
+
+Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, const std::string& subresource,
+                                RequestContext& context, const Mutation& change) {
+  StrategyContext strategy_context{context, *local_client_, random_, clock_.wall_now()};
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    TRY_ASSIGN(Object current, get(resource, key));
+    const AnyRef old = current.any();
+    Draft next{resource.kind, resource.kind->type->ops->copy(old.get())};
+    TRY(change(next, old));
+    TRY(prepare_update(resource, next, old.get(), subresource, strategy_context));
+    if (unchanged(next, old)) return current;
+    if (resource.strategy.allocate && subresource.empty())
+      TRY(resource.strategy.allocate(next.value.get(), old.get(), strategy_context));
+    auto release = [&](const void* gone, const void* kept) {
+      if (resource.strategy.release) resource.strategy.release(gone, kept);
+    };
+    if (context.dry_run) {
+      release(next.value.get(), old.get());
+      return unwritten(next, old.metadata().resourceVersion);
+    }
+    // The last finalizer went from an object that waits to be deleted: this update is its end.
+    bool ends = next.metadata().deletionTimestamp && next.metadata().deletionGracePeriodSeconds.value_or(0) == 0 &&
+                !is_held(resource, next);
+    auto kind = ends ? store::Write::Kind::Delete : store::Write::Kind::Update;
+    Result<Object> written = write_draft(store_, resource, next, kind, current.revision());
+    if (written.ok()) {
+      release(old.get(), ends ? nullptr : next.value.get());
+      return written;
+    }
+    release(next.value.get(), old.get());
+    if (written.error().code() == Code::NotFound) return api::not_found(*resource.kind, key.name);
+    if (written.error().code() != Code::Conflict) return written;
+  }
+  return api::stale_update(*resource.kind, key.name);
+}
+
+Result<UpdateResult> Registry::update(const Resource& resource, const ObjectKey& key, Draft draft,
+                                      const std::string& subresource, RequestContext& context) {
+  api::ObjectMeta& metadata = draft.metadata();
+  TRY(place(resource, key.namespace_, metadata));
+  if (metadata.name.empty()) metadata.name = key.name;
+  if (metadata.name != key.name)
+    return api::bad_request(fmt::format("the name of the object ({}) does not match the name on the URL ({})",
+                                        metadata.name, key.name));
+  if (!resource.strategy.unconditional_update && metadata.resourceVersion.empty()) {
+    api::FieldErrors errors;
+    errors.invalid("metadata.resourceVersion", "0", "must be specified for an update");
+    return api::invalid(*resource.kind, key.name, errors);
+  }
+  Result<Object> updated = mutate(resource, key, subresource, context, [&](Draft& next, const AnyRef& current) -> Status {
+    TRY(check_preconditions(resource, metadata, current.metadata()));
+    next.value = draft.kind->type->ops->copy(draft.value.get());
+    return ok();
+  });
+  if (updated.ok()) return UpdateResult{std::move(updated).value(), false};
+  bool creates = updated.error().code() == Code::NotFound && resource.strategy.create_on_update && subresource.empty();
+  if (!creates) return std::move(updated).error();
+  if (!metadata.resourceVersion.empty() || !metadata.uid.empty()) return std::move(updated).error();
+  TRY_ASSIGN(Object created, create(resource, key.namespace_, std::move(draft), context));
+  return UpdateResult{std::move(created), true};
+}
+
+namespace {
+
+Result<nlohmann::json> patched_document(const nlohmann::json& document, client::PatchType type,
+                                        const nlohmann::json& patch, const api::TypeInfo& info) {
+  switch (type) {
+    case client::PatchType::Json: return api::apply_json_patch(document, patch);
+    case client::PatchType::Merge: return api::apply_merge_patch(document, patch);
+    case client::PatchType::StrategicMerge: return api::apply_strategic_patch(document, patch, info);
+  }
+  return api::bad_request("unknown patch type");
+}
+
+Status check_patch_shape(client::PatchType type, const nlohmann::json& patch) {
+  if (type == client::PatchType::Json ? patch.is_array() : patch.is_object()) return ok();
+  return api::bad_request(type == client::PatchType::Json
+                              ? "json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+                              : "json: cannot unmarshal array into Go value of type map[string]interface {}");
+}
+
+}  // namespace
+
+Result<Object> Registry::patch(const Resource& resource, const ObjectKey& key, client::PatchType type,
+                               std::string_view body, const std::string& subresource, RequestContext& context) {
+  TRY_ASSIGN(nlohmann::json patch, api::parse_json(body));
+  TRY(check_patch_shape(type, patch));
+  return mutate(resource, key, subresource, context, [&](Draft& next, const AnyRef& current) -> Status {
+    // The stored bytes are canonical; typed round trips keep what a patch may look at.
+    TRY_ASSIGN(nlohmann::json document, api::parse_json(api::encode_json(*resource.kind->type, current.get())));
+    TRY_ASSIGN(nlohmann::json patched, patched_document(document, type, patch, *resource.kind->type));
+    context.warnings.clear();
+    TRY_ASSIGN(next, decode(*resource.kind, patched.dump(), context));
+    TRY(check_preconditions(resource, next.metadata(), current.metadata()));
+    if (next.metadata().name != key.name || next.metadata().namespace_ != key.namespace_) {
+      api::FieldErrors errors;
+      errors.invalid("metadata.name", api::quote(next.metadata().name), "field is immutable");
+      return api::invalid(*resource.kind, key.name, errors);
+    }
+    return ok();
+  });
+}
+
+}  // namespace skiff::registry

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "registry/registry.hpp"
+
+namespace skiff::registry {
+
+/// Encodes `draft` and performs one store operation on it; on success the draft has become the stored object.
+/// Code::Conflict, AlreadyExists and NotFound are the store's own, without the API's words.
+Result<Object> write_draft(store::Store& store, const Resource& resource, Draft draft, store::Write::Kind kind,
+                           std::optional<store::Revision> expect);
+
+/// What a dry run answers: the object as it would be stored, without a revision of its own.
+Object unwritten(const Draft& draft, const std::string& resource_version);
+
+/// Whether something still holds an object whose deletion has begun.
+bool is_held(const Resource& resource, const Draft& draft);
+
+/// How often a lost compare-and-swap is tried again.
+inline constexpr int kMaxAttempts = 64;
+
+}  // namespace skiff::registry
