@@ -65,17 +65,13 @@ std::string demo_layer() {
 }
 
 std::string demo_config(std::string_view version, std::string_view diff_id) {
-#if defined(__x86_64__)
-  constexpr std::string_view kArchitecture = "amd64";
-#else
-  constexpr std::string_view kArchitecture = "arm64";
-#endif
   return fmt::format(
       R"({{"created":"2026-01-01T00:00:00Z","architecture":"{0}","os":"linux","config":{{)"
       R"("Entrypoint":["/bin/hitcounter"],"Cmd":["serve"],"Env":["PATH=/bin","HITCOUNTER_VERSION={1}"],)"
-      R"("ExposedPorts":{{"8080/tcp":{{}}}},"WorkingDir":"/","StopSignal":"SIGTERM","Labels":{{"{2}":"{1}"}}}},)"
+      R"("ExposedPorts":{{"8080/tcp":{{}}}},"WorkingDir":"/","StopSignal":"SIGTERM",)"
+      R"("Labels":{{"{2}":"{1}"}}}},)"
       R"("rootfs":{{"type":"layers","diff_ids":["{3}"]}}}})",
-      kArchitecture, version, kLabel, diff_id);
+      machine_architecture(), version, kLabel, diff_id);
 }
 
 Result<Candidate> demo_candidate(std::string_view version, const std::string& diff_id) {

@@ -66,7 +66,16 @@ Result<LoadReport> Import::run(const Source& source, const std::vector<Candidate
     for (const Candidate::Layer& layer : candidate.layers)
       if (!index_.layers.contains(layer.diff_id)) TRY(unpack(source, layer));
   LoadReport report;
-  for (const Candidate& candidate : candidates) report.images.push_back(enter(candidate));
+  for (const Candidate& candidate : candidates) {
+    Loaded loaded = enter(candidate);
+    // An OCI layout lists an image once a name.
+    auto same = std::find_if(report.images.begin(), report.images.end(),
+                             [&](const Loaded& other) { return other.id == loaded.id; });
+    if (same == report.images.end())
+      report.images.push_back(std::move(loaded));
+    else
+      same->names.insert(same->names.end(), loaded.names.begin(), loaded.names.end());
+  }
   TRY(publish(candidates));
   report.notes = std::move(notes_);
   return report;

@@ -176,17 +176,10 @@ Result<std::vector<Reference>> names_of(const Descriptor& descriptor) {
   return names;
 }
 
-#if defined(__x86_64__)
-constexpr std::string_view kArchitecture = "amd64";
-#elif defined(__aarch64__)
-constexpr std::string_view kArchitecture = "arm64";
-#else
-#error "name this architecture as Go does"
-#endif
-
 bool runs_here(const Descriptor& descriptor) {
   if (descriptor.architecture.empty()) return true;
-  return descriptor.architecture == kArchitecture && (descriptor.os.empty() || descriptor.os == "linux");
+  return descriptor.architecture == machine_architecture() &&
+         (descriptor.os.empty() || descriptor.os == "linux");
 }
 
 // Descends through indexes (a multi-platform image is one within another) to the manifests for this machine.
@@ -214,6 +207,16 @@ Status oci_candidates(const Source& source, const Descriptor& from, int depth, s
 }
 
 }  // namespace
+
+std::string_view machine_architecture() {
+#if defined(__x86_64__)
+  return "amd64";
+#elif defined(__aarch64__)
+  return "arm64";
+#else
+#error "name this architecture as Go does"
+#endif
+}
 
 Result<std::unique_ptr<Source>> open_directory_source(const std::string& directory) {
   TRY_ASSIGN(UniqueFd fd, sys::open(directory, O_RDONLY | O_DIRECTORY));
@@ -248,7 +251,7 @@ Result<std::vector<Candidate>> read_candidates(const Source& source) {
   std::vector<Candidate> out;
   for (const Descriptor& descriptor : index.manifests)
     if (runs_here(descriptor)) TRY(oci_candidates(source, descriptor, 3, out));
-  if (out.empty()) return error(Code::Invalid, "no image in it is for linux/{}", kArchitecture);
+  if (out.empty()) return error(Code::Invalid, "no image in it is for linux/{}", machine_architecture());
   return out;
 }
 

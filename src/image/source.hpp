@@ -44,6 +44,9 @@ struct Candidate {
   std::vector<Layer> layers;    // bottom first
 };
 
+/// This machine's architecture as images name it: "amd64".
+std::string_view machine_architecture();
+
 /// What `source` offers. Invalid: it is no image archive, or contradicts itself.
 Result<std::vector<Candidate>> read_candidates(const Source& source);
 

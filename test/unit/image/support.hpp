@@ -190,7 +190,8 @@ inline std::map<std::string, std::string> oci_layout(const std::string& name, co
     list += fmt::format(R"({}{{"mediaType":"application/vnd.oci.image.layer.v1.tar",{}}})",
                         list.empty() ? "" : ",", blob(compressed(layer, how)));
   std::string manifest = fmt::format(
-      R"({{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json",{}}},"layers":[{}]}})",
+      R"({{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json",{}}},)"
+      R"("layers":[{}]}})",
       blob(config_for(layers)), list);
   files["oci-layout"] = R"({"imageLayoutVersion":"1.0.0"})";
   files["index.json"] = fmt::format(

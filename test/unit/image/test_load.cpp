@@ -15,7 +15,8 @@ TEST_CASE("a docker archive is loaded and found under every spelling of its name
   std::string app = Tar().file("app", "v1").end();
   LoadReport report = fixture.must_load(docker_archive(
       {"shop:1.0", "registry.example/team/shop:1.0"}, {base, app},
-      R"("Entrypoint":["/app"],"Cmd":null,"Env":["A=1","B="],"User":"1000:100","WorkingDir":"/data","StopSignal":"SIGQUIT",)"
+      R"("Entrypoint":["/app"],"Cmd":null,"Env":["A=1","B="],"User":"1000:100","WorkingDir":"/data",)"
+      R"("StopSignal":"SIGQUIT",)"
       R"("ExposedPorts":{"8080/tcp":{},"53/udp":{}},"Volumes":{"/data":{}},"Labels":{"k":"v"})"));
   REQUIRE(report.images.size() == 1);
   CHECK(report.images[0].names == Lines{"shop:1.0", "registry.example/team/shop:1.0"});
@@ -199,6 +200,34 @@ TEST_CASE("overlayfs shows what the layers mean") {
   ::umount2(at.c_str(), MNT_DETACH);
   CHECK(root == Lines{"d", "kept"});
   CHECK(d == Lines{"new"});
+}
+
+TEST_CASE("scripts/make-test-images makes one image in both forms") {
+  if (!fs::exists("/bin/busybox")) {
+    std::cout << "skipped: no /bin/busybox (package busybox-static)\n";
+    return;
+  }
+  Fixture fixture;
+  std::string out = fixture.directory / "out";
+  std::string make = SKIFF_SOURCE_DIR "/scripts/make-test-images -o " + out + " ";
+  REQUIRE(std::system(
+              (make + "-c 'httpd -f -h /www' -p 80 -w hello web:1 example.org/web > /dev/null").c_str()) ==
+          0);
+  LoadReport docker = fixture.store->load(out + "/image.docker.tar").value();
+  LoadReport oci = fixture.store->load(out + "/image.oci.tar").value();
+  REQUIRE(docker.images.size() == 1);
+  REQUIRE(oci.images.size() == 1);
+  CHECK(docker.images[0].names == Lines{"web:1", "example.org/web:latest"});
+  CHECK(oci.images[0].names == docker.images[0].names);
+  CHECK(oci.images[0].id == docker.images[0].id);
+  Image image = fixture.must_resolve("web:1");
+  CHECK(image.config.cmd == Lines{"/bin/sh", "-c", "httpd -f -h /www"});
+  CHECK(read(image.lower_dirs.at(0) + "/www/index.html") == "hello\n");
+  CHECK(fs::read_symlink(image.lower_dirs.at(1) + "/bin/sh") == "busybox");
+  REQUIRE(std::system((make + "busybox > /dev/null").c_str()) == 0);
+  REQUIRE(fixture.store->load(out + "/image.oci.tar").ok());
+  CHECK(fixture.must_resolve("busybox").lower_dirs.at(0) ==
+        image.lower_dirs.at(1));  // the lowest layer is shared
 }
 
 TEST_CASE("several processes' stores share a directory; readers see whole states") {
