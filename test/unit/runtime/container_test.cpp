@@ -192,12 +192,12 @@ TEST_CASE("signals, OOM kills and long lines") {
     CHECK(log.find(" stdout F xxx") != std::string::npos);
   }
   SECTION("log files rotate and the oldest goes") {
-    ContainerSpec spec = test.container("c", "seq -f line-%.0f 30000");
+    ContainerSpec spec = test.container("c", "seq 30000");
     spec.log_max_bytes = 100000;
     spec.log_max_files = 3;
     test.run(spec);
     (void)test.wait_exit("c");
-    CHECK(test.log("c").find("line-30000\n") != std::string::npos);
+    CHECK(test.log("c").find(" 30000\n") != std::string::npos);
     CHECK(sys::exists(spec.log_path + ".1"));
     CHECK_FALSE(sys::exists(spec.log_path + ".3"));
   }
