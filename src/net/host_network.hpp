@@ -1,0 +1,76 @@
+#pragma once
+// The host's side of a cluster: one veth a node, routes to pods and services, and one nft table for egress.
+// Everything carries the cluster's id, so it can be found again, and goes with remove().
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/mutex.hpp"
+#include "net/address.hpp"
+
+namespace skiff::net {
+
+struct ClusterRanges {
+  Cidr pods;      // of all nodes
+  Cidr services;
+  Cidr nodes;     // .1 is the host, the nodes follow
+};
+
+struct HostNetworkSpec {
+  std::string cluster;  // at most 8 of [a-z0-9]; names links and the table
+  ClusterRanges ranges;
+};
+
+struct NodeLink {
+  int index = 0;               // 0..; one node one index, for good
+  const UniqueFd& network;     // the node's namespace
+  Cidr pods;                   // the node's own range
+  int mtu = 1500;
+};
+
+/// Any thread; one change at a time.
+class HostNetwork {
+ public:
+  /// `host` is the host's network namespace (sys::open_namespace(Network) unless a test makes its own).
+  static Result<std::unique_ptr<HostNetwork>> open(UniqueFd host, HostNetworkSpec spec);
+
+  /// Routes that keep stray packets of the cluster's ranges on the host, and the egress rules (where the host
+  /// has a default route). Idempotent; call before ensure_node.
+  Status ensure();
+  /// Connects a node: `sk-host` with the node's address inside, a link and routes outside. Node 0 is also the
+  /// way to the services. Idempotent.
+  Status ensure_node(const NodeLink& node);
+  /// A node that is gone or was never connected is fine.
+  Status remove_node(int index);
+  /// Takes everything of the cluster off the host. Idempotent.
+  Status remove();
+
+  Ipv4 host_address() const { return spec_.ranges.nodes.at(1); }
+  Ipv4 node_address(int index) const { return spec_.ranges.nodes.at(static_cast<std::uint32_t>(index) + 2); }
+
+ private:
+  HostNetwork(UniqueFd host, HostNetworkSpec spec) : host_(std::move(host)), spec_(std::move(spec)) {}
+  std::string link_name(int index) const;
+  std::string table_name() const;
+  Status ensure_egress();
+  Status remove_egress();
+  Status configure_host_side(const NodeLink& node);
+  Status configure_node_side(const NodeLink& node);
+
+  const UniqueFd host_;
+  const HostNetworkSpec spec_;
+  Mutex mutex_;
+};
+
+struct RangeCollision {
+  Cidr wanted;
+  std::string with;  // "route 10.0.0.0/8 dev tun0", "address 10.96.0.1/24 dev eth0"
+};
+
+/// The first of `wanted` that overlaps an address or route of the namespace (default routes excepted).
+Result<std::optional<RangeCollision>> find_collision(const UniqueFd& host, const std::vector<Cidr>& wanted);
+
+}  // namespace skiff::net
