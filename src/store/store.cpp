@@ -49,7 +49,7 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options) {
     MutexLock lock(store->snapshot_mutex_);
     store->snapshot_ = {content.revision, Index::of(content.records)};
   }
-  store->writer_ = std::jthread([raw = store.get()](std::stop_token stop) { raw->run(std::move(stop)); });
+  store->writer_ = std::jthread([raw = store.get()](const std::stop_token& stop) { raw->run(stop); });
   return store;
 }
 
@@ -159,12 +159,12 @@ Result<std::unique_ptr<PullWatch>> Store::pull(std::string_view prefix, Revision
 }
 
 // While one batch commits, the next one gathers: the more writers, the larger the batches.
-void Store::run(std::stop_token stop) {
+void Store::run(const std::stop_token& stop) {
   while (true) {
     std::vector<std::shared_ptr<PendingWrite>> writes;
     {
       MutexLock lock(queue_mutex_);
-      queued_.wait(queue_mutex_, stop, [this] { return !queue_.empty(); });
+      queued_.wait(queue_mutex_, stop, [this]() REQUIRES(queue_mutex_) { return !queue_.empty(); });
       if (queue_.empty()) return;  // stopped
       size_t taken = std::min(queue_.size(), kBatchWrites);
       auto end = queue_.begin() + static_cast<std::ptrdiff_t>(taken);

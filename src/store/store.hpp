@@ -94,7 +94,7 @@ class Store {
   Store(const Options& options, std::unique_ptr<Disk> disk);
   Snapshot snapshot() const;
   Result<Page> list_past(const Snapshot& now, std::string_view prefix, const ListOptions& options) const;
-  void run(std::stop_token stop);
+  void run(const std::stop_token& stop);
   void commit(const std::vector<std::shared_ptr<PendingWrite>>& writes);
   void refuse(const std::vector<std::shared_ptr<PendingWrite>>& writes, const Error& why);
 
