@@ -57,6 +57,21 @@ Result<T> from_json(std::string_view text) {
   return object;
 }
 
+/// The elements of a list document's "items", each as compact JSON.
+Result<std::vector<std::string>> list_items(std::string_view text);
+
+/// A list document's items, decoded.
+template <class T>
+Result<std::vector<T>> items_from_json(std::string_view text) {
+  TRY_ASSIGN(std::vector<std::string> items, list_items(text));
+  std::vector<T> decoded;
+  for (const std::string& item : items) {
+    TRY_ASSIGN(T one, from_json<T>(item));
+    decoded.push_back(std::move(one));
+  }
+  return decoded;
+}
+
 /// `text` as a JSON string literal, quotes included.
 void append_json_string(std::string& out, std::string_view text);
 

@@ -462,4 +462,14 @@ Result<nlohmann::json> parse_json(std::string_view text) {
   }
 }
 
+Result<std::vector<std::string>> list_items(std::string_view text) {
+  TRY_ASSIGN(nlohmann::json document, parse_json(text));
+  auto items = document.is_object() ? document.find("items") : document.end();
+  if (!document.is_object() || items == document.end() || !items->is_array())
+    return Error(Code::BadRequest, "not a list");
+  std::vector<std::string> texts;
+  for (const nlohmann::json& item : *items) texts.push_back(item.dump());
+  return texts;
+}
+
 }  // namespace skiff::api

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace skiff {
+
+/// What a user chooses about a cluster. Defaults make a good single-node cluster. What is left empty or 0 is chosen at
+/// the first start and kept in the cluster's directory from then on.
+struct ClusterConfig {
+  std::string home = "/var/lib/skiff";  // images and all clusters
+  std::string name = "skiff";           // a DNS label
+  int nodes = 1;
+  std::string pod_cidr;                 // IPv4, a /16; default 10.244.0.0/16 or the first free one
+  std::string service_cidr;             // IPv4, a /16; default 10.96.0.0/16 or the first free one
+  std::uint16_t api_port = 0;           // on the expose address; default 6443 or a free one
+  std::string expose = "127.0.0.1";     // where the API and NodePorts answer on the host
+  std::string cluster_domain = "cluster.local";
+  std::string cgroup_root = "skiff";    // all control groups are made below this one
+};
+
+}  // namespace skiff

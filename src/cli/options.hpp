@@ -1,0 +1,38 @@
+#pragma once
+// What each command takes. main.cpp fills these from the command line; each command is a function of its own file.
+
+#include <string>
+#include <vector>
+
+#include "skiff/config.hpp"
+
+namespace skiff::cli {
+
+/// Exit statuses, the same for every command.
+enum Exit : int {
+  kDone = 0,
+  kFailed = 1,       // the message says why and what helps
+  kUsage = 2,        // the command line is wrong
+  kNotRunning = 3,   // there is no such cluster, or it is stopped
+};
+
+struct Options {
+  ClusterConfig cluster;
+  int verbosity = 0;
+};
+
+int start(const Options& options);
+/// The process behind a cluster; `progress_fd` is where start() listens.
+int serve(const Options& options, int progress_fd);
+int stop(const Options& options);
+int status(const Options& options);
+int remove(const Options& options);
+int version(const Options& options);
+int node_list(const Options& options);
+int image_load(const Options& options, const std::vector<std::string>& files);
+int image_list(const Options& options);
+int image_remove(const Options& options, const std::vector<std::string>& names);
+/// Becomes kubectl, looking at this cluster; returns only when there is none.
+int kubectl(const Options& options, const std::vector<std::string>& arguments);
+
+}  // namespace skiff::cli

@@ -1,0 +1,110 @@
+#include "cluster/bootstrap.hpp"
+
+#include "api/gen/core.hpp"
+#include "api/gen/discovery.hpp"
+#include "api/gen/scheduling.hpp"
+#include "api/gen/service.hpp"
+
+namespace skiff::cluster {
+namespace {
+
+template <class T>
+Status ensure(client::Client& client, T object) {
+  Result<client::Ref<T>> created = client.create(std::move(object));
+  if (created.ok() || created.error().code() == Code::AlreadyExists) return ok();
+  return std::move(created).error();
+}
+
+api::Namespace namespace_named(const char* name) {
+  api::Namespace object;
+  object.metadata.name = name;
+  return object;
+}
+
+api::ServicePort service_port(const char* name, int port, const char* protocol, int target) {
+  api::ServicePort one;
+  one.name = name;
+  one.port = port;
+  one.protocol = protocol;
+  one.targetPort = api::IntOrString(target);
+  return one;
+}
+
+constexpr int kApiPort = 6443;  // inside the nodes
+
+api::Service api_service(const Settings& settings) {
+  api::Service service;
+  service.metadata.name = "kubernetes";
+  service.metadata.namespace_ = "default";
+  service.metadata.labels = {{"component", "apiserver"}, {"provider", "kubernetes"}};
+  service.spec.clusterIP = settings.service_address(1).str();
+  service.spec.ports = {service_port("https", 443, "TCP", kApiPort)};
+  return service;
+}
+
+// Stands for the DNS server inside each node; it has no pods.
+api::Service dns_service(const Settings& settings) {
+  api::Service service;
+  service.metadata.name = "kube-dns";
+  service.metadata.namespace_ = "kube-system";
+  service.metadata.labels = {{"k8s-app", "kube-dns"},
+                             {"kubernetes.io/cluster-service", "true"},
+                             {"kubernetes.io/name", "CoreDNS"}};
+  service.spec.clusterIP = settings.service_address(10).str();
+  service.spec.ports = {service_port("dns", 53, "UDP", 53), service_port("dns-tcp", 53, "TCP", 53)};
+  return service;
+}
+
+api::PriorityClass priority_class(const char* name, int value, const char* text) {
+  api::PriorityClass object;
+  object.metadata.name = name;
+  object.value = value;
+  object.description = text;
+  return object;
+}
+
+}  // namespace
+
+Status bootstrap_objects(client::Client& client, const Settings& settings) {
+  for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
+    TRY(ensure(client, namespace_named(name)));
+  TRY(ensure(client, api_service(settings)));
+  TRY(ensure(client, dns_service(settings)));
+  TRY(ensure(client, priority_class("system-cluster-critical", 2000000000,
+                                    "For pods that the cluster cannot do without, on any node.")));
+  TRY(ensure(client, priority_class("system-node-critical", 2000001000,
+                                    "For pods that their node cannot do without.")));
+  return ok();
+}
+
+Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port) {
+  api::Endpoints endpoints;
+  endpoints.metadata.name = "kubernetes";
+  endpoints.metadata.namespace_ = "default";
+  endpoints.metadata.labels["endpointslice.kubernetes.io/skip-mirror"] = "true";
+  api::EndpointSubset& subset = endpoints.subsets.emplace_back();
+  subset.addresses.emplace_back().ip = address;
+  api::EndpointPort& where = subset.ports.emplace_back();
+  where.name = "https";
+  where.port = port;
+  where.protocol = "TCP";
+  api::EndpointSlice slice;
+  slice.metadata.name = "kubernetes";
+  slice.metadata.namespace_ = "default";
+  slice.metadata.labels["kubernetes.io/service-name"] = "kubernetes";
+  slice.addressType = "IPv4";
+  api::Endpoint& endpoint = slice.endpoints.emplace_back();
+  endpoint.addresses = {address};
+  endpoint.conditions.ensure().ready = true;
+  api::DiscoveryEndpointPort& slice_port = slice.ports.emplace_back();
+  slice_port.name = "https";
+  slice_port.port = port;
+  slice_port.protocol = "TCP";
+  TRY(client.update(endpoints));  // both kinds are created by an update of a missing name, or replaced
+  Result<client::Ref<api::EndpointSlice>> present = client.get<api::EndpointSlice>({"default", "kubernetes"});
+  if (!present.ok()) return ensure(client, slice);
+  TRY(client.update(slice));
+  return ok();
+}
+
+}  // namespace skiff::cluster
