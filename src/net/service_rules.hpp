@@ -59,7 +59,4 @@ class ServiceRules {
   std::unique_ptr<State> applied_ GUARDED_BY(mutex_);  // null before the first apply
 };
 
-/// The nft commands that lead from `before` (empty: nothing is there) to `wanted`. Pure; for tests and `debug`.
-std::string rules_text(const ServiceRulesSpec& spec, const std::vector<ServiceRule>& wanted);
-
 }  // namespace skiff::net

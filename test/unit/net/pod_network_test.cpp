@@ -1,0 +1,140 @@
+#include "world.hpp"
+
+namespace skiff::net {
+namespace {
+
+std::vector<std::string> link_names(const UniqueFd& network) {
+  std::vector<std::string> names;
+  for (const sys::Link& link : checked(checked(sys::Netlink::open(network))->links())) names.push_back(link.name);
+  return names;
+}
+
+TEST_CASE("pods, nodes and the host reach each other by the pods' own addresses") {
+  if (skip_without_root()) return;
+  World world;
+  TestPod a(world, 0, "pod-a"), b(world, 0, "pod-b"), far(world, 1, "pod-far");
+  NamedServer server_a(a.network, "a", 80), server_far(far.network, "far", 80);
+  NamedServer server_host(world.host, "host", 8080);
+  CHECK(a.address.str() == "10.244.0.2");
+  CHECK(far.address.str() == "10.244.1.2");
+
+  CHECK(ask(b.network, {a.address, 80}) == "a 10.244.0.3");
+  CHECK(ask(far.network, {a.address, 80}) == "a 10.244.1.2");
+  CHECK(ask(a.network, {far.address, 80}) == "far 10.244.0.2");
+  CHECK(ask(a.network, {a.address, 80}) == "a 10.244.0.2");
+  CHECK(ask(world.host, {a.address, 80}) == "a 10.250.0.1");
+  CHECK(ask(world.host, {far.address, 80}) == "far 10.250.0.1");
+  CHECK(ask(world.nodes[0], {a.address, 80}) == "a 10.244.0.1");
+  CHECK(ask(world.nodes[0], {far.address, 80}) == "far 10.250.0.2");
+  CHECK(ask(a.network, {world.host_network->host_address(), 8080}) == "host 10.244.0.2");
+}
+
+TEST_CASE("attach is idempotent and survives a restart") {
+  if (skip_without_root()) return;
+  World world;
+  TestPod a(world, 0, "pod-a");
+  NamedServer server(a.network, "a", 80);
+  CHECK(checked(world.pod_networks[0]->attach("pod-a", a.network)) == a.address);
+
+  world.pod_networks[0] = checked(PodNetwork::open(world.nodes[0], {cidr("10.244.0.0/24")}));
+  CHECK(world.pod_networks[0]->attached() == std::map<std::string, Ipv4>{{"pod-a", a.address}});
+  CHECK(checked(world.pod_networks[0]->attach("pod-a", a.network)) == a.address);
+  CHECK(ask(world.nodes[0], {a.address, 80}) == "a 10.244.0.1");
+  TestPod b(world, 0, "pod-b");
+  CHECK(b.address.str() == "10.244.0.3");
+
+  SECTION("a new sandbox of the pod keeps the address") {
+    UniqueFd second = new_network();
+    CHECK(checked(world.pod_networks[0]->attach("pod-a", second)) == a.address);
+    NamedServer other(second, "second", 80);
+    CHECK(ask(b.network, {a.address, 80}) == "second 10.244.0.3");
+  }
+  SECTION("sweep removes what no pod owns") {
+    checked(world.pod_networks[0]->sweep({"pod-b"}));
+    CHECK(world.pod_networks[0]->address_of("pod-a").error().code() == Code::NotFound);
+    CHECK(link_names(a.network) == std::vector<std::string>{"lo"});
+    CHECK(link_names(world.nodes[0]).size() == 3);
+  }
+}
+
+TEST_CASE("a released address rests until the others were used") {
+  if (skip_without_root()) return;
+  UniqueFd node = new_network();
+  auto network = checked(PodNetwork::open(node, {cidr("10.1.0.0/29")}));  // .2 to .6 for pods
+  UniqueFd pods[6];
+  for (UniqueFd& pod : pods) pod = new_network();
+  CHECK(checked(network->attach("0", pods[0])).str() == "10.1.0.2");
+  checked(network->detach("0"));
+  checked(network->detach("0"));
+  for (int i = 1; i <= 5; ++i)
+    CHECK(checked(network->attach(std::to_string(i), pods[i])).str() == fmt::format("10.1.0.{}", i == 5 ? 2 : i + 2));
+  UniqueFd extra = new_network();
+  CHECK(network->attach("6", extra).error().code() == Code::TooManyRequests);
+}
+
+TEST_CASE("the host is left as it was") {
+  if (skip_without_root()) return;
+  World world;
+  auto netlink = checked(sys::Netlink::open(world.host));
+  CHECK(checked(netlink->routes()).size() > 5);
+  checked(world.host_network->ensure());
+  checked(world.host_network->remove());
+  checked(world.host_network->remove());
+  CHECK(checked(netlink->routes()).empty());
+  CHECK(link_names(world.host) == std::vector<std::string>{"lo"});
+  CHECK(checked(netlink->addresses()).size() == 1);
+}
+
+TEST_CASE("a range that the host uses already is found") {
+  if (skip_without_root()) return;
+  UniqueFd host = new_network();
+  auto netlink = checked(sys::Netlink::open(host));
+  int lo = checked(netlink->link("lo")).index;
+  checked(netlink->add_address({lo, {ip("192.168.7.9").value, 24}}));
+  checked(netlink->replace_route({.destination = {ip("172.16.0.0").value, 12}, .link = lo}));
+  checked(netlink->replace_route({.destination = {0, 0}, .link = lo}));
+  auto with = [&](std::string_view range) {
+    auto found = checked(find_collision(host, {cidr(range)}));
+    return found ? found->with : "";
+  };
+  CHECK(with("10.244.0.0/16") == "");
+  CHECK(with("192.168.0.0/16") == "address 192.168.7.9/24 dev lo");
+  CHECK(with("192.168.7.0/26") == "address 192.168.7.9/24 dev lo");
+  CHECK(with("172.17.0.0/16") == "route 172.16.0.0/12 dev lo");
+}
+
+TEST_CASE("pods reach the outside through the host, and the outside does not reach in") {
+  if (skip_without_root()) return;
+  UniqueFd outside = new_network();
+  World world;
+  {
+    auto netlink = checked(sys::Netlink::open(world.host));
+    checked(netlink->add_veth({"eth0", "", "eth0", outside}));
+    int eth0 = checked(netlink->link("eth0")).index;
+    checked(netlink->add_address({eth0, {ip("192.0.2.2").value, 24}}));
+    checked(netlink->replace_route({.destination = {0, 0}, .link = eth0, .gateway = ip("192.0.2.1").value}));
+    auto remote = checked(sys::Netlink::open(outside));
+    int link = checked(remote->link("eth0")).index;
+    checked(remote->set_up(link));
+    checked(remote->add_address({link, {ip("192.0.2.1").value, 24}}));
+    checked(remote->replace_route({.destination = {0, 0}, .link = link, .gateway = ip("192.0.2.2").value}));
+  }
+  const char* forwarding = "/proc/sys/net/ipv4/conf/eth0/forwarding";
+  auto read_forwarding = [&] { return checked(sys::in_network(world.host, [&] { return sys::read_file(forwarding); })); };
+  REQUIRE(read_forwarding() == "0\n");
+  TestPod pod(world, 1, "pod");
+  NamedServer server(outside, "outside", 80), pod_server(pod.network, "pod", 80);
+  CHECK(ask(pod.network, {ip("192.0.2.1"), 80}, 200ms) == "dial tcp 192.0.2.1:80: i/o timeout");
+
+  checked(world.host_network->ensure());
+  CHECK(ask(pod.network, {ip("192.0.2.1"), 80}) == "outside 192.0.2.2");
+  CHECK(ask(world.host, {pod.address, 80}) == "pod 10.250.0.1");
+  CHECK(ask(outside, {pod.address, 80}, 200ms) == fmt::format("dial tcp {}:80: i/o timeout", pod.address.str()));
+  checked(world.host_network->ensure());
+  CHECK(read_forwarding() == "1\n");
+  checked(world.host_network->remove());
+  CHECK(read_forwarding() == "0\n");
+}
+
+}  // namespace
+}  // namespace skiff::net

@@ -1,0 +1,139 @@
+#pragma once
+// A small cluster of network namespaces that only the test knows: a host, nodes and pods, gone with their
+// descriptors. Servers say who they are and who asked.
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <iostream>
+#include <thread>
+
+#include "net/dial.hpp"
+#include "net/host_network.hpp"
+#include "net/pod_network.hpp"
+#include "net/sockets.hpp"
+#include "sys/files.hpp"
+#include "sys/namespaces.hpp"
+#include "sys/netlink.hpp"
+
+namespace skiff::net {
+
+/// True (with a line that says so) where the machine cannot make namespaces.
+inline bool skip_without_root() {
+  if (::geteuid() == 0) return false;
+  std::cout << "skipped: network namespaces need root\n";
+  return true;
+}
+
+template <class T>
+T checked(Result<T> result) {
+  INFO((result.ok() ? "" : result.error().message()));
+  REQUIRE(result.ok());
+  return std::move(result).value();
+}
+
+inline Ipv4 ip(std::string_view text) { return parse_ipv4(text).value(); }
+inline Cidr cidr(std::string_view text) { return parse_cidr(text).value(); }
+
+inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::dup(fd.get())); }
+
+inline UniqueFd new_network() {
+  UniqueFd network = checked(sys::new_network_namespace());
+  auto netlink = checked(sys::Netlink::open(network));
+  checked(netlink->set_up(checked(netlink->link("lo")).index));
+  return network;
+}
+
+/// Answers every TCP connection (and UDP packet) with "<name> <the client's address>" until destroyed.
+class NamedServer {
+ public:
+  NamedServer(const UniqueFd& network, std::string name, std::uint16_t port, Protocol protocol = Protocol::Tcp)
+      : name_(std::move(name)), protocol_(protocol),
+        listener_(checked(sys::in_network(network, [&] { return open_listener(protocol, {{0}, port}); }))),
+        wake_(checked(sys::make_pipe())), thread_([this] { run(); }) {}
+  ~NamedServer() { wake_.write.reset(); }
+
+ private:
+  void run() {
+    for (;;) {
+      pollfd waiting[] = {{listener_.get(), POLLIN, 0}, {wake_.read.get(), POLLIN, 0}};
+      ::poll(waiting, 2, -1);
+      if (waiting[1].revents != 0) return;
+      sockaddr_in peer{};
+      socklen_t size = sizeof peer;
+      char byte = 0;
+      if (protocol_ == Protocol::Udp) {
+        ::recvfrom(listener_.get(), &byte, 1, 0, reinterpret_cast<sockaddr*>(&peer), &size);
+        std::string answer = name_ + " " + endpoint_of(peer).address.str();
+        ::sendto(listener_.get(), answer.data(), answer.size(), 0, reinterpret_cast<sockaddr*>(&peer), size);
+        continue;
+      }
+      UniqueFd client(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
+      if (client) (void)sys::write_all(client, name_ + " " + endpoint_of(peer).address.str(), "client");
+    }
+  }
+
+  const std::string name_;
+  const Protocol protocol_;
+  UniqueFd listener_;
+  sys::Pipe wake_;
+  std::jthread thread_;
+};
+
+/// What the server at `target` says to a client in `network`, or the error's text.
+inline std::string ask(const UniqueFd& network, Endpoint target, Duration patience = 3s) {
+  Result<UniqueFd> socket = dial_in(network, target, std::chrono::steady_clock::now() + patience);
+  if (!socket.ok()) return socket.error().message();
+  std::string answer;
+  for (;;) {
+    pollfd waiting{socket.value().get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 3000) <= 0) return "no answer";
+    Result<std::string> some = sys::read_some(socket.value(), 4096, "server");
+    if (!some.ok()) return some.error().message();
+    if (some.value().empty()) return answer;
+    answer += some.value();
+  }
+}
+
+/// The same over UDP.
+inline std::string ask_udp(const UniqueFd& network, Endpoint target) {
+  UniqueFd socket = checked(sys::in_network(network, [] { return open_socket(Protocol::Udp); }));
+  if (Status connected = connect_socket(socket, target); !connected.ok()) return connected.error().message();
+  (void)sys::write_all(socket, "?", "server");
+  pollfd waiting{socket.get(), POLLIN, 0};
+  if (::poll(&waiting, 1, 3000) <= 0) return "no answer";
+  Result<std::string> answer = sys::read_some(socket, 4096, "server");
+  return answer.ok() ? answer.value() : answer.error().message();
+}
+
+/// Host, two nodes and what connects them.
+struct World {
+  static constexpr int kNodes = 2;
+  ClusterRanges ranges{cidr("10.244.0.0/16"), cidr("10.96.0.0/12"), cidr("10.250.0.0/24")};
+  UniqueFd host = new_network();
+  UniqueFd nodes[kNodes] = {new_network(), new_network()};
+  std::unique_ptr<HostNetwork> host_network;
+  std::unique_ptr<PodNetwork> pod_networks[kNodes];
+
+  World() {
+    host_network = checked(HostNetwork::open(duplicate(host), {"test", ranges}));
+    checked(host_network->ensure());
+    for (int i = 0; i < kNodes; ++i) {
+      Cidr pods{ranges.pods.at(static_cast<std::uint32_t>(i) << 8), 24};
+      checked(host_network->ensure_node({.index = i, .network = nodes[i], .pods = pods}));
+      pod_networks[i] = checked(PodNetwork::open(nodes[i], {pods}));
+    }
+  }
+};
+
+/// A pod's namespace with an address on a node of a World.
+struct TestPod {
+  TestPod(World& world, int node, const std::string& name)
+      : network(new_network()), address(checked(world.pod_networks[node]->attach(name, network))) {}
+  UniqueFd network;
+  Ipv4 address;
+};
+
+}  // namespace skiff::net
