@@ -428,7 +428,7 @@ Listener::Core::Wait Listener::Core::stream(std::unique_ptr<Client> client, Stre
     // Ready for writing at once: a worker looks at what was already sent.
     park(id, std::move(next), early.empty() && later.empty() ? Wait::Read : Wait::Write);
   };
-  StreamOptions options{stream_head(reply), reply.limit};
+  StreamOptions options{stream_head(reply), reply.late_head, reply.limit, std::move(reply.tick), reply.interval};
   std::shared_ptr<StreamSink> sink =
       streamer->open(std::move(client->connection), std::move(options), std::move(ended));
   if (!reply.own_thread) {

@@ -86,6 +86,9 @@ class StreamSink {
   virtual bool write(std::initializer_list<Chunk> pieces) = 0;
   bool write(Chunk chunk) { return write({std::move(chunk)}); }
 
+  /// Instead of a stream, this: allowed until the first write() of a reply whose head is `late`.
+  virtual void answer(const Reply& reply) = 0;
+
   /// Ends the answer cleanly after everything queued so far. Further writes are dropped.
   virtual void close() = 0;
 
@@ -106,7 +109,12 @@ struct StreamReply {
   /// joined by the listener) when `own_thread` is set; only there it may block. `stop` is the server's shutdown.
   std::function<void(std::shared_ptr<StreamSink>, std::stop_token)> start;
   bool own_thread = false;
+  bool late_head = false;  // the head waits for the first bytes, or for answer() in its place
   std::optional<Duration> limit;  // the answer is ended cleanly after this long
+  /// Called on the streamer's thread, where it must not block: every `interval` (if set), and right before `limit`
+  /// ends the answer.
+  std::function<void(StreamSink&)> tick;
+  std::optional<Duration> interval;
 };
 
 /// The connection leaves HTTP: 101 with `headers` is written, then `run` has it on a thread of its own (owned and

@@ -25,14 +25,18 @@ constexpr Duration kLastWords = 30s;      // for a client that does not read on 
 class Streamer::Stream final : public StreamSink, public std::enable_shared_from_this<Streamer::Stream> {
  public:
   Stream(std::shared_ptr<Core> core, std::unique_ptr<Connection> client, StreamOptions options, Ended end)
-      : out(std::move(options.head)),
-        limit(options.limit),
+      : limit(options.limit),
+        tick(std::move(options.tick)),
+        interval(options.interval),
         connection(std::move(client)),
         ended(std::move(end)),
-        core_(std::move(core)) {}
+        core_(std::move(core)),
+        head_(std::move(options.head)),
+        late_head_(options.late_head) {}
 
   using StreamSink::write;
   bool write(std::initializer_list<Chunk> pieces) override;
+  void answer(const Reply& reply) override;
   void close() override;
   void on_closed(std::function<void()> callback) override;
   bool wait_below(size_t bytes, std::stop_token stop) override;
@@ -52,6 +56,9 @@ class Streamer::Stream final : public StreamSink, public std::enable_shared_from
   bool end_bounded = false;
   std::optional<Duration> limit;
   std::optional<EventLoop::TimerId> limit_timer;
+  std::function<void(StreamSink&)> tick;
+  std::optional<Duration> interval;
+  std::optional<EventLoop::TimerId> tick_timer;
   std::unique_ptr<Connection> connection;
   Ended ended;
 
@@ -61,6 +68,9 @@ class Streamer::Stream final : public StreamSink, public std::enable_shared_from
   Mutex mutex_;
   CondVar drained_;
   State state_ GUARDED_BY(mutex_) = State::Open;
+  std::string head_ GUARDED_BY(mutex_);  // empty once it is in `out`
+  bool late_head_ GUARDED_BY(mutex_);
+  bool replaced_ GUARDED_BY(mutex_) = false;  // head_ is a whole answer
   std::deque<Chunk> queue_ GUARDED_BY(mutex_);
   size_t queued_ GUARDED_BY(mutex_) = 0;
   bool awaited_ GUARDED_BY(mutex_) = true;  // in Core::ready; true at first: attach() looks at the queue itself
@@ -75,6 +85,7 @@ struct Streamer::Core {
   void attach(const std::shared_ptr<Stream>& stream);
   void on_event(const std::shared_ptr<Stream>& stream, std::uint32_t events);
   bool receive(Stream& stream);
+  void schedule_tick(const std::shared_ptr<Stream>& stream);
   void flush(const std::shared_ptr<Stream>& stream);
   bool watch(const std::shared_ptr<Stream>& stream, std::uint32_t events);
   void bound_the_end(const std::shared_ptr<Stream>& stream);
@@ -116,6 +127,17 @@ bool Streamer::Stream::write(std::initializer_list<Chunk> pieces) {
   return open;
 }
 
+void Streamer::Stream::answer(const Reply& reply) {
+  {
+    MutexLock lock(mutex_);
+    if (state_ != State::Open || head_.empty() || !queue_.empty()) return;
+    head_ = reply_head(reply, true);
+    if (reply.body) head_.append(*reply.body);
+    replaced_ = true;
+  }
+  close();
+}
+
 void Streamer::Stream::close() {
   bool needed = false;
   {
@@ -150,6 +172,7 @@ bool Streamer::Stream::gather() {
   sent = 0;
   MutexLock lock(mutex_);
   awaited_ = false;
+  if (!late_head_ || !queue_.empty() || state_ != State::Open) out = std::exchange(head_, {});
   size_t count = 0;
   size_t size = 0;
   while (count < queue_.size() && size < kGather) size += queue_[count++]->size();
@@ -161,7 +184,7 @@ bool Streamer::Stream::gather() {
   if (size > 0) close_chunk(out);
   queued_ -= size;
   if (queue_.empty() && state_ == State::Ending) {
-    out.append(kLastChunk);
+    if (!replaced_) out.append(kLastChunk);
     state_ = State::Ended;
   }
   drained_.notify_all();
@@ -221,10 +244,24 @@ void Streamer::Core::attach(const std::shared_ptr<Stream>& stream) {
   if (stream->limit) {
     std::weak_ptr<Stream> weak = stream;
     stream->limit_timer = loop->after(*stream->limit, [weak] {
-      if (auto expired = weak.lock()) expired->close();
+      auto expired = weak.lock();
+      if (!expired) return;
+      if (expired->tick) expired->tick(*expired);
+      expired->close();
     });
   }
+  if (stream->interval) schedule_tick(stream);
   flush(stream);
+}
+
+void Streamer::Core::schedule_tick(const std::shared_ptr<Stream>& stream) {
+  std::weak_ptr<Stream> weak = stream;
+  stream->tick_timer = loop->after(*stream->interval, [this, weak] {
+    auto live = weak.lock();
+    if (!live || !streams.contains(live.get())) return;
+    live->tick(*live);
+    schedule_tick(live);
+  });
 }
 
 bool Streamer::Core::watch(const std::shared_ptr<Stream>& stream, std::uint32_t events) {
@@ -292,6 +329,8 @@ void Streamer::Core::finish(const std::shared_ptr<Stream>& kept, bool clean) {
   std::shared_ptr<Stream> stream = kept;
   if (streams.erase(stream.get()) == 0) return;
   if (stream->limit_timer) loop->cancel(*stream->limit_timer);
+  if (stream->tick_timer) loop->cancel(*stream->tick_timer);
+  stream->tick = nullptr;
   loop->unwatch(stream->connection->fd());
   for (const std::function<void()>& callback : stream->take_callbacks()) callback();
   std::unique_ptr<Connection> connection = std::move(stream->connection);

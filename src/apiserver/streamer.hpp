@@ -13,7 +13,10 @@ namespace skiff::apiserver {
 
 struct StreamOptions {
   std::string head;               // written first, as it is
+  bool late_head = false;         // but only with the first chunk
   std::optional<Duration> limit;  // the stream is ended cleanly after this long
+  std::function<void(StreamSink&)> tick;
+  std::optional<Duration> interval;  // of ticks
 };
 
 /// Serves any number of chunked answers from one thread. Any thread may call it.

@@ -1,0 +1,201 @@
+#include "apiserver/api.hpp"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "api/status.hpp"
+#include "apiserver/status.hpp"
+#include "apiserver/verbs.hpp"
+#include "base/log.hpp"
+
+namespace skiff::apiserver {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+std::vector<const api::KindInfo*> served_kinds(const registry::Registry& registry) {
+  std::vector<const api::KindInfo*> kinds;
+  for (const registry::Resource& resource : registry.resources()) kinds.push_back(resource.kind);
+  return kinds;
+}
+
+bool is_health_path(std::string_view path) {
+  return path == "/healthz" || path == "/livez" || path == "/readyz" || path.starts_with("/healthz/") ||
+         path.starts_with("/livez/") || path.starts_with("/readyz/");
+}
+
+// What anybody may see without saying who they are.
+bool is_public(std::string_view path) { return is_health_path(path) || path == "/version" || path == "/version/"; }
+
+// The door for RBAC: every authenticated user may do everything until the authorisation issue fills it.
+Status authorise(const User&, const RequestInfo&) { return ok(); }
+
+Reply text_reply(int status, std::string text) {
+  return {status, "text/plain; charset=utf-8", {}, std::make_shared<std::string>(std::move(text))};
+}
+
+// RFC 7234 warn-text, as Kubernetes writes it: 299 - "text".
+std::string warning_header(const std::string& text) {
+  std::string out = "299 - \"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(c == '\n' || c == '\r' ? ' ' : c);
+  }
+  return out.append("\"");
+}
+
+void add_headers(Headers& headers, const std::vector<std::string>& warnings) {
+  headers.emplace("Cache-Control", "no-cache, private");
+  for (const std::string& warning : warnings) headers.emplace("Warning", warning_header(warning));
+}
+
+std::string manager_of(const Request& request) {
+  std::string_view agent = request.header("User-Agent");
+  return std::string(agent.substr(0, agent.find('/')));
+}
+
+}  // namespace
+
+Api::Api(ApiOptions options)
+    : options_(std::move(options)),
+      discovery_(served_kinds(options_.registry)),
+      openapi_(discovery_, options_.git_version) {}
+
+Response Api::handle(const Request& request) {
+  std::vector<std::string> warnings;
+  Result<Response> answered = answer(request, warnings);
+  Response response = answered.ok() ? std::move(answered).value() : Response(status_reply(answered.error()));
+  std::visit([&warnings](auto& reply) {
+    if constexpr (!std::is_same_v<std::remove_reference_t<decltype(reply)>, UpgradeReply>)
+      add_headers(reply.headers, warnings);
+  }, response);
+  return response;
+}
+
+Result<Response> Api::answer(const Request& request, std::vector<std::string>& warnings) {
+  RequestInfo info = parse_request_info(request);
+  if (is_public(request.path)) return serve_path(request);
+  Result<std::optional<User>> user = options_.authenticator.authenticate(request);
+  if (!user.ok()) {
+    log::debug("apiserver", "{} {}: {}", request.method, request.path, user.error().message());
+    return unauthorized();
+  }
+  if (!user.value()) return unauthorized();
+  TRY(authorise(*user.value(), info));
+  return info.is_resource ? serve_resource(request, info, *user.value(), warnings) : serve_path(request);
+}
+
+Result<Response> Api::serve_resource(const Request& request, const RequestInfo& info, const User& user,
+                                     std::vector<std::string>& warnings) {
+  if (!discovery_.has_version(info.group, info.version)) return Response(text_reply(404, "404 page not found\n"));
+  const registry::Resource* resource = options_.registry.find(info.group, info.version, info.resource);
+  if (resource == nullptr) return resource_not_found();
+  TRY_ASSIGN(Verb verb, find_verb(info, *resource));
+  TRY_ASSIGN(registry::RequestContext context, context_of(request, user));
+  Call call{request, info, user, *resource, options_.registry, options_.nodes, options_.clock.wall_now(), {}, context};
+  bool plain = info.subresource.empty() || info.subresource == "status" || info.subresource == "scale";
+  if (plain) {
+    TRY_ASSIGN(call.form, negotiate(request));
+  }
+  Result<Response> response = verb.run(call);
+  warnings = std::move(call.context.warnings);
+  return response;
+}
+
+Result<registry::RequestContext> Api::context_of(const Request& request, const User& user) const {
+  registry::RequestContext context;
+  context.user = user.name;
+  context.groups = user.groups;
+  context.field_manager = request.parameter("fieldManager");
+  if (context.field_manager.empty()) context.field_manager = manager_of(request);
+  std::string_view dry_run = request.parameter("dryRun");
+  if (!dry_run.empty() && dry_run != "All")
+    return error(Code::Invalid, "dryRun: Unsupported value: {}: supported values: \"All\"", api::quote(dry_run));
+  context.dry_run = dry_run == "All";
+  std::string_view validation = request.parameter("fieldValidation");
+  using Validation = registry::RequestContext::FieldValidation;
+  if (validation == "Strict") context.field_validation = Validation::Strict;
+  if (validation == "Ignore") context.field_validation = Validation::Ignore;
+  static constexpr std::array<std::string_view, 4> kKnown{"", "Strict", "Warn", "Ignore"};
+  if (std::ranges::find(kKnown, validation) == kKnown.end())
+    return error(Code::Invalid, "fieldValidation: Unsupported value: {}: supported values: \"Ignore\", \"Warn\", \"Strict\"",
+                 api::quote(validation));
+  return context;
+}
+
+// Everything that is not a resource.
+Result<Response> Api::serve_path(const Request& request) {
+  const std::string& path = request.path;
+  if (request.method != "GET" && request.method != "HEAD") return method_not_allowed();
+  if (is_health_path(path)) return Response(health(request));
+  if (path == "/version" || path == "/version/") return Response(version());
+  if (path == "/openid/v1/jwks" && options_.authenticator.signer != nullptr) {
+    Reply reply = json_reply(200, options_.authenticator.signer->jwks());
+    reply.content_type = "application/jwk-set+json";
+    return Response(std::move(reply));
+  }
+  if (path == "/.well-known/openid-configuration") {
+    Json document = {{"issuer", kTokenIssuer},
+                     {"jwks_uri", std::string(kTokenIssuer) + "/openid/v1/jwks"},
+                     {"response_types_supported", {"id_token"}},
+                     {"subject_types_supported", {"public"}},
+                     {"id_token_signing_alg_values_supported", {"ES256"}}};
+    return Response(json_reply(200, document.dump()));
+  }
+  if (std::optional<Reply> document = openapi_.serve(request)) return Response(std::move(*document));
+  if (std::optional<Reply> document = discovery_.serve(request)) return Response(std::move(*document));
+  if (path == "/") {
+    Json paths = {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
+    return Response(json_reply(200, Json{{"paths", std::move(paths)}}.dump(2)));
+  }
+  return Response(text_reply(404, "404 page not found\n"));
+}
+
+Reply Api::version() const {
+  Json document = {{"major", "1"},
+                   {"minor", "36"},
+                   {"emulationMajor", "1"},
+                   {"emulationMinor", "36"},
+                   {"minCompatibilityMajor", "1"},
+                   {"minCompatibilityMinor", "35"},
+                   {"gitVersion", options_.git_version},
+                   {"gitCommit", ""},
+                   {"gitTreeState", "clean"},
+                   {"buildDate", "1970-01-01T00:00:00Z"},
+                   {"goVersion", ""},
+                   {"compiler", "g++"},
+                   {"platform", "linux/amd64"}};
+#if defined(__aarch64__)
+  document["platform"] = "linux/arm64";
+#endif
+  return json_reply(200, document.dump(2));
+}
+
+// /healthz, /livez and /readyz, each as a whole (?verbose, ?exclude=name) or one check of it.
+Reply Api::health(const Request& request) const {
+  std::string name = request.path.substr(1, request.path.find('/', 1) - 1);
+  std::string only = request.path.size() > name.size() + 2 ? request.path.substr(name.size() + 2) : "";
+  std::vector<HealthCheck> checks{{"ping", [] { return ok(); }}};
+  checks.insert(checks.end(), options_.health.begin(), options_.health.end());
+  if (!only.empty()) {
+    std::erase_if(checks, [&only](const HealthCheck& check) { return check.name != only; });
+    if (checks.empty()) return text_reply(404, "404 page not found\n");
+  }
+  auto [begin, end] = request.query.equal_range("exclude");
+  for (auto excluded = begin; excluded != end; ++excluded)
+    std::erase_if(checks, [&](const HealthCheck& check) { return check.name == excluded->second; });
+  std::string lines;
+  bool healthy = true;
+  for (const HealthCheck& check : checks) {
+    bool passed = check.check().ok();
+    healthy = healthy && passed;
+    lines += passed ? fmt::format("[+]{} ok\n", check.name)
+                    : fmt::format("[-]{} failed: reason withheld\n", check.name);
+  }
+  if (!healthy) return text_reply(500, lines + name + " check failed\n");
+  return text_reply(200, request.query.contains("verbose") ? lines + name + " check passed\n" : "ok");
+}
+
+}  // namespace skiff::apiserver

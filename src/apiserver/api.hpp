@@ -1,0 +1,55 @@
+#pragma once
+// The request path of the Kubernetes API, from a plain request to an answer. See handle().
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apiserver/authenticate.hpp"
+#include "apiserver/discovery.hpp"
+#include "apiserver/message.hpp"
+#include "apiserver/openapi.hpp"
+#include "apiserver/request_info.hpp"
+#include "client/node_access.hpp"
+#include "registry/registry.hpp"
+
+namespace skiff::apiserver {
+
+/// One line of /readyz?verbose. `check` runs on a worker thread and must not block.
+struct HealthCheck {
+  std::string name;
+  std::function<Status()> check;
+};
+
+struct ApiOptions {
+  registry::Registry& registry;
+  Clock& clock;
+  Authenticator authenticator;
+  client::NodeAccessByName nodes;
+  std::string git_version;           // "v1.36.0+skiff.0.1.0"
+  std::vector<HealthCheck> health;   // besides ping
+};
+
+/// Any thread. One per cluster; outlived by what its options refer to.
+class Api {
+ public:
+  explicit Api(ApiOptions options);
+
+  /// Answers a request: request info, authentication, authorisation, then the verb. Never throws.
+  Response handle(const Request& request);
+
+ private:
+  Result<Response> answer(const Request& request, std::vector<std::string>& warnings);
+  Result<Response> serve_path(const Request& request);
+  Result<Response> serve_resource(const Request& request, const RequestInfo& info, const User& user,
+                                  std::vector<std::string>& warnings);
+  Result<registry::RequestContext> context_of(const Request& request, const User& user) const;
+  Reply version() const;
+  Reply health(const Request& request) const;
+
+  ApiOptions options_;
+  Discovery discovery_;
+  OpenApi openapi_;
+};
+
+}  // namespace skiff::apiserver

@@ -1,0 +1,38 @@
+#pragma once
+// Which form of an answer a client accepts, and objects and lists written in that form.
+
+#include <string>
+#include <string_view>
+
+#include "apiserver/message.hpp"
+#include "apiserver/table.hpp"
+#include "base/error.hpp"
+#include "registry/registry.hpp"
+
+namespace skiff::apiserver {
+
+struct Form {
+  enum class Kind { Object, Table, Metadata } kind = Kind::Object;
+  std::string version = "v1";  // of meta.k8s.io, for tables and metadata
+  TableOptions table;
+};
+
+/// One entry of an Accept header.
+struct MediaType {
+  std::string type;  // "application/json"
+  std::string as, group, version;
+};
+/// In the client's order; an empty header accepts anything.
+std::vector<MediaType> parse_accept(std::string_view accept);
+bool is_json(const MediaType& type);
+
+/// NotAcceptable when nothing that is accepted can be made.
+Result<Form> negotiate(const Request& request);
+
+/// `object` in `form`.
+Chunk write_object(const Form& form, const registry::Object& object, WallTime now);
+/// The same for an object that was not read from the store.
+Chunk write_object(const Form& form, const client::AnyRef& object, WallTime now);
+Chunk write_list(const Form& form, const api::KindInfo& kind, const registry::ListPage& page, WallTime now);
+
+}  // namespace skiff::apiserver
