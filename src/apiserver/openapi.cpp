@@ -20,7 +20,9 @@ constexpr const char* kMicroTime = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTi
 constexpr const char* kQuantity = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 constexpr const char* kIntOrString = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 constexpr const char* kListMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-constexpr const char* kProtobufV2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+// Old clients ask with '@', which is no media type that Go's parser takes in an answer.
+constexpr const char* kProtobufV2Asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+constexpr const char* kProtobufV2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 Json group_version_kind(const api::KindInfo& kind) {
   return {{"group", kind.group}, {"version", kind.version}, {"kind", kind.kind}};
@@ -351,7 +353,8 @@ std::optional<Reply> OpenApi::serve(const Request& request) {
   const std::string& path = request.path;
   if (path == "/openapi/v2") {
     Chunk text = cached("v2", [this] { return openapi_v2(discovery_, version_); });
-    if (!accepts(request, kProtobufV2)) return Reply{200, "application/json", {}, text};
+    bool packs = accepts(request, kProtobufV2) || accepts(request, kProtobufV2Asked);
+    if (!packs) return Reply{200, "application/json", {}, text};
     Chunk packed = cached("v2.pb", [&text] { return openapi_v2_protobuf(*text); });
     return Reply{200, kProtobufV2, {}, packed};
   }
