@@ -126,7 +126,8 @@ Result<Verb> find_verb(const RequestInfo& info, const registry::Resource& resour
   if (kind.namespaced && info.namespace_.empty() && one)
     return info.verb == "create" ? method_not_allowed() : resource_not_found();
   if (info.subresource.empty()) {
-    if (info.name.empty() == (info.verb == "get" || info.verb == "update" || info.verb == "patch"))
+    if (info.name.empty() == (info.verb == "get" || info.verb == "update" || info.verb == "patch" ||
+                              info.verb == "delete"))
       return method_not_allowed();
     if (info.verb == "create" && !info.name.empty()) return method_not_allowed();
     return pick(kObjectVerbs, kind.verbs, info.verb);
