@@ -1,0 +1,226 @@
+#include "net/dns_server.hpp"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <map>
+
+#include "base/log.hpp"
+#include "net/dns_forwarder.hpp"
+#include "net/sockets.hpp"
+#include "sys/namespaces.hpp"
+#include "sys/netlink.hpp"
+
+namespace skiff::net {
+namespace {
+
+constexpr size_t kMaxUdpAnswer = 4096;
+constexpr size_t kMaxPacket = 65535;
+constexpr size_t kMaxClients = 256;
+constexpr size_t kMaxUnsent = 256 << 10;  // a client that does not read its answers
+constexpr Duration kClientIdle = 10s;
+constexpr int kPacketsATurn = 64;
+
+}  // namespace
+
+/// Everything on the loop's thread: listeners, TCP clients, the forwarder.
+class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
+ public:
+  Serving(EventLoop& loop, const DnsServerSpec& spec, const DnsZones& zones)
+      : loop_(loop), zones_(zones), forwarder_(loop, spec.resolv_conf) {}
+
+  struct Listeners {
+    std::shared_ptr<UniqueFd> udp;  // shared: forwarded answers may still want it
+    UniqueFd tcp;
+  };
+
+  Status add(const std::string& id, Listeners listeners) {
+    TRY(loop_.watch(listeners.udp->get(), EPOLLIN, [this, udp = listeners.udp](std::uint32_t) { read_packets(udp); }));
+    TRY(loop_.watch(listeners.tcp.get(), EPOLLIN, [this, fd = listeners.tcp.get()](std::uint32_t) { accept(fd); }));
+    nodes_[id] = std::move(listeners);
+    return ok();
+  }
+
+  void remove(const std::string& id) {
+    auto node = nodes_.find(id);
+    if (node == nodes_.end()) return;
+    loop_.unwatch(node->second.udp->get());
+    loop_.unwatch(node->second.tcp.get());
+    nodes_.erase(node);
+  }
+
+ private:
+  struct Client {
+    UniqueFd socket;
+    std::string in, out;
+    EventLoop::TimerId timer = 0;
+  };
+  using Reply = DnsForwarder::Reply;
+
+  /// `stream`: the client takes answers of any length.
+  void handle(const std::string& packet, bool stream, const Reply& reply) {
+    Result<DnsQuery> query = parse_query(packet);
+    if (!query.ok()) return reply(refusal(packet));
+    std::optional<DnsAnswer> answer = zones_.answer(query.value().name, query.value().type);
+    if (!answer) return forwarder_.forward(query.value(), packet, stream, reply);
+    size_t limit = stream ? kMaxPacket : std::min<size_t>(query.value().payload_size, kMaxUdpAnswer);
+    reply(encode_answer(query.value(), *answer, limit));
+  }
+
+  void read_packets(const std::shared_ptr<UniqueFd>& udp) {
+    std::string packet;
+    for (int i = 0; i < kPacketsATurn; ++i) {
+      packet.resize(kMaxUdpAnswer);
+      sockaddr_in client{};
+      socklen_t size = sizeof client;
+      ssize_t length = ::recvfrom(udp->get(), packet.data(), packet.size(), MSG_DONTWAIT,
+                                  reinterpret_cast<sockaddr*>(&client), &size);
+      if (length < 0) return;
+      packet.resize(static_cast<size_t>(length));
+      handle(packet, false, [udp, client](const std::string& answer) {
+        if (answer.empty()) return;
+        // An answer that cannot be sent is one that got lost: the client asks again.
+        (void)::sendto(udp->get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                       reinterpret_cast<const sockaddr*>(&client), sizeof client);
+      });
+    }
+  }
+
+  void accept(int listener) {
+    UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket || clients_.size() >= kMaxClients) return;
+    std::uint64_t id = ++next_client_;
+    int fd = socket.get();
+    clients_[id].socket = std::move(socket);
+    touch(id);
+    if (!loop_.watch(fd, EPOLLIN, [this, id](std::uint32_t events) { serve(id, events); }).ok()) drop(id);
+  }
+
+  void touch(std::uint64_t id) {
+    Client& client = clients_.at(id);
+    if (client.timer != 0) loop_.cancel(client.timer);
+    client.timer = loop_.after(kClientIdle, [this, id] { drop(id); });
+  }
+
+  void drop(std::uint64_t id) {
+    auto client = clients_.find(id);
+    if (client == clients_.end()) return;
+    loop_.cancel(client->second.timer);
+    loop_.unwatch(client->second.socket.get());
+    clients_.erase(client);
+  }
+
+  void serve(std::uint64_t id, std::uint32_t events) {
+    if (!clients_.contains(id)) return;
+    if ((events & EPOLLOUT) != 0) flush(id);
+    if (!clients_.contains(id) || (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+    Client& client = clients_.at(id);
+    char buffer[4096];
+    ssize_t size = ::recv(client.socket.get(), buffer, sizeof buffer, 0);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (size <= 0) return drop(id);
+    client.in.append(buffer, static_cast<size_t>(size));
+    touch(id);
+    take_queries(id);
+  }
+
+  void take_queries(std::uint64_t id) {
+    for (;;) {
+      auto client = clients_.find(id);
+      if (client == clients_.end() || client->second.in.size() < 2) return;
+      std::string& in = client->second.in;
+      size_t length = static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
+      if (in.size() < length + 2) return;
+      std::string packet = in.substr(2, length);
+      in.erase(0, length + 2);
+      handle(packet, true, [self = weak_from_this(), id](const std::string& answer) {
+        if (auto serving = self.lock()) serving->answer_client(id, answer);
+      });
+    }
+  }
+
+  void answer_client(std::uint64_t id, const std::string& answer) {
+    auto client = clients_.find(id);
+    if (client == clients_.end()) return;
+    if (answer.empty() || client->second.out.size() > kMaxUnsent) return drop(id);
+    client->second.out += static_cast<char>(answer.size() >> 8);
+    client->second.out += static_cast<char>(answer.size() & 255);
+    client->second.out += answer;
+    flush(id);
+  }
+
+  void flush(std::uint64_t id) {
+    Client& client = clients_.at(id);
+    ssize_t sent = ::send(client.socket.get(), client.out.data(), client.out.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) return drop(id);
+    if (sent > 0) client.out.erase(0, static_cast<size_t>(sent));
+    std::uint32_t events = client.out.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT;
+    auto again = [this, id](std::uint32_t next) { serve(id, next); };
+    if (!loop_.watch(client.socket.get(), events, again).ok()) drop(id);
+  }
+
+  EventLoop& loop_;
+  const DnsZones& zones_;
+  std::map<std::string, Listeners> nodes_;
+  std::uint64_t next_client_ = 0;
+  std::map<std::uint64_t, Client> clients_;
+  DnsForwarder forwarder_;
+};
+
+DnsServer::DnsServer(DnsServerSpec spec, std::unique_ptr<EventLoop> loop, const DnsZones& zones)
+    : spec_(std::move(spec)), loop_(std::move(loop)), serving_(std::make_shared<Serving>(*loop_, spec_, zones)) {}
+
+DnsServer::~DnsServer() = default;
+
+Result<std::unique_ptr<DnsServer>> DnsServer::start(const UniqueFd& upstream, DnsServerSpec spec,
+                                                    const DnsZones& zones) {
+  TRY_ASSIGN(std::unique_ptr<EventLoop> loop, EventLoop::create());
+  UniqueFd home(::dup(upstream.get()));
+  if (!home) return errno_error(errno, "dup a network namespace");
+  std::unique_ptr<DnsServer> server(new DnsServer(std::move(spec), std::move(loop), zones));
+  server->thread_ = std::jthread([loop = server->loop_.get(), home = std::move(home)](std::stop_token stop) {
+    ::pthread_setname_np(::pthread_self(), "dns");
+    // The resolvers' sockets are opened on this thread: it lives where they are reached.
+    Result<sys::NetworkScope> scope = sys::NetworkScope::enter(home);
+    if (!scope.ok()) log::error("dns", "{}", scope.error().message());
+    loop->run(std::move(stop));
+  });
+  return server;
+}
+
+Status DnsServer::add_node(const std::string& id, const UniqueFd& node) {
+  {
+    MutexLock lock(mutex_);
+    if (!nodes_.insert(id).second) return ok();
+  }
+  auto prepare = [&]() -> Result<Serving::Listeners> {
+    TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(node));
+    TRY_ASSIGN(sys::Link lo, netlink->link("lo"));
+    TRY(netlink->set_up(lo.index));
+    TRY(netlink->add_address({lo.index, {spec_.listen.address.value, 32}}));
+    TRY_ASSIGN(UniqueFd udp, sys::in_network(node, [&] { return open_listener(Protocol::Udp, spec_.listen); }));
+    TRY_ASSIGN(UniqueFd tcp, sys::in_network(node, [&] { return open_listener(Protocol::Tcp, spec_.listen); }));
+    return Serving::Listeners{std::make_shared<UniqueFd>(std::move(udp)), std::move(tcp)};
+  };
+  Result<Serving::Listeners> listeners = prepare();
+  if (!listeners.ok()) {
+    MutexLock lock(mutex_);
+    nodes_.erase(id);
+    return std::move(listeners).error().in("cluster DNS");
+  }
+  auto held = std::make_shared<Serving::Listeners>(std::move(listeners).value());
+  loop_->post([serving = serving_, id, held] {
+    if (Status added = serving->add(id, std::move(*held)); !added.ok())
+      log::error("dns", "{}: {}", id, added.error().message());
+  });
+  return ok();
+}
+
+void DnsServer::remove_node(const std::string& id) {
+  MutexLock lock(mutex_);
+  if (nodes_.erase(id) > 0) loop_->post([serving = serving_, id] { serving->remove(id); });
+}
+
+}  // namespace skiff::net

@@ -1,0 +1,50 @@
+#pragma once
+// Ports of the host that lead into the cluster: connections are taken where the listener was opened (the host's
+// loopback) and made again from inside a node, by one thread, without a packet crossing.
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/event_loop.hpp"
+#include "base/fd.hpp"
+#include "net/address.hpp"
+
+namespace skiff::net {
+
+struct RelaySpec {
+  Protocol protocol = Protocol::Tcp;  // or Udp
+  Endpoint listen;                    // on the host
+  Endpoint target;                    // in the node
+  auto operator<=>(const RelaySpec&) const = default;
+};
+
+struct RelayFailure {
+  RelaySpec relay;
+  Error error;  // System with EADDRINUSE: the port is taken
+};
+
+/// Any thread.
+class Relays {
+ public:
+  static Result<std::unique_ptr<Relays>> start(UniqueFd host, UniqueFd node);
+  ~Relays();
+
+  /// Makes the open ports be `wanted`; returns those that could not be opened, which are tried again by the next
+  /// call. Connections through a port that is closed go on.
+  std::vector<RelayFailure> set(const std::vector<RelaySpec>& wanted);
+
+ private:
+  class Serving;
+  Relays(UniqueFd host, UniqueFd node, std::unique_ptr<EventLoop> loop);
+
+  const UniqueFd host_, node_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Serving> serving_;  // what lives on the loop's thread
+  std::jthread thread_;
+};
+
+}  // namespace skiff::net
