@@ -145,8 +145,8 @@ Result<Response> get_scale(Call& call) {
 }
 
 Result<Response> update_scale(Call& call) {
-  TRY(check_json_body(call.request));
-  TRY_ASSIGN(Draft draft, call.registry.decode(api::kind_of<api::Scale>(), call.request.body, call.context));
+  TRY_ASSIGN(std::string body, json_body(call.request, api::type_of<api::Scale>()));
+  TRY_ASSIGN(Draft draft, call.registry.decode(api::kind_of<api::Scale>(), body, call.context));
   TRY_ASSIGN(client::AnyRef scale, call.registry.update_scale(call.resource, call.key(), draft, call.context));
   return answer(call, 200, scale);
 }
@@ -159,12 +159,12 @@ Result<Response> patch_scale(Call& call) {
 }
 
 Result<Response> create_subresource(Call& call) {
-  TRY(check_json_body(call.request));
   const api::KindInfo* kind = call.resource.kind;
   for (const api::SubresourceInfo& known : call.resource.kind->subresources)
     if (known.name == call.info.subresource && *known.kind != '\0') kind = api::find_kind(known.api_version, known.kind);
   if (kind == nullptr) return resource_not_found();
-  TRY_ASSIGN(Draft draft, call.registry.decode(*kind, call.request.body, call.context));
+  TRY_ASSIGN(std::string body, json_body(call.request, *kind->type));
+  TRY_ASSIGN(Draft draft, call.registry.decode(*kind, body, call.context));
   TRY_ASSIGN(client::AnyRef result, call.registry.create_subresource(call.resource, call.key(), call.info.subresource,
                                                                      std::move(draft), call.context));
   call.form = {};

@@ -6,6 +6,7 @@
 #include "api/gen/meta.hpp"
 #include "api/json.hpp"
 #include "api/status.hpp"
+#include "apiserver/protobuf.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
 
@@ -93,8 +94,8 @@ Status check_not_ahead(const Call& call) {
 Result<client::DeleteOptions> delete_options(const Call& call, registry::RequestContext& context) {
   api::DeleteOptions body;
   if (!call.request.body.empty()) {
-    TRY(check_json_body(call.request));
-    TRY(api::decode_json(call.request.body, api::type_of<api::DeleteOptions>(), &body));
+    TRY_ASSIGN(std::string text, json_body(call.request, api::type_of<api::DeleteOptions>()));
+    TRY(api::decode_json(text, api::type_of<api::DeleteOptions>(), &body));
   }
   client::DeleteOptions options;
   TRY_ASSIGN(std::optional<std::int64_t> grace, number_parameter<std::int64_t>(call.request, "gracePeriodSeconds"));
@@ -177,18 +178,16 @@ Result<Response> list_objects(Call& call) {
 }
 
 Result<Response> create_object(Call& call) {
-  TRY(check_json_body(call.request));
-  TRY_ASSIGN(registry::Draft draft,
-             call.registry.decode(*call.resource.kind, call.request.body, call.context));
+  TRY_ASSIGN(std::string body, json_body(call.request, *call.resource.kind->type));
+  TRY_ASSIGN(registry::Draft draft, call.registry.decode(*call.resource.kind, body, call.context));
   std::string where = call.resource.kind->namespaced ? call.info.namespace_ : "";
   TRY_ASSIGN(Object object, call.registry.create(call.resource, where, std::move(draft), call.context));
   return answer(call, 201, object);
 }
 
 Result<Response> update_object(Call& call) {
-  TRY(check_json_body(call.request));
-  TRY_ASSIGN(registry::Draft draft,
-             call.registry.decode(*call.resource.kind, call.request.body, call.context));
+  TRY_ASSIGN(std::string body, json_body(call.request, *call.resource.kind->type));
+  TRY_ASSIGN(registry::Draft draft, call.registry.decode(*call.resource.kind, body, call.context));
   TRY_ASSIGN(registry::UpdateResult result, call.registry.update(call.resource, call.key(), std::move(draft),
                                                                  call.info.subresource, call.context));
   return answer(call, result.created ? 201 : 200, result.object);
@@ -232,14 +231,15 @@ Result<PatchType> patch_type(const Request& request) {
                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
 }
 
-Status check_json_body(const Request& request) {
-  std::string_view type = request.header("Content-Type");
-  type = type.substr(0, type.find(';'));
-  while (type.ends_with(' ')) type.remove_suffix(1);
-  if (type.empty() || type == "application/json") return ok();
-  // curl -d without a type: Kubernetes refuses it too, but JSON it is.
+Result<std::string> json_body(const Request& request, const api::TypeInfo& type) {
+  std::string_view media = request.header("Content-Type");
+  media = media.substr(0, media.find(';'));
+  while (media.ends_with(' ')) media.remove_suffix(1);
+  if (media.empty() || media == "application/json") return request.body;
+  if (media == kProtobufType) return json_from_protobuf(request.body, type);
   return error(Code::UnsupportedMediaType,
-               "the body of the request was in an unknown format - accepted media types include: application/json");
+               "the body of the request was in an unknown format - accepted media types include: application/json, {}",
+               kProtobufType);
 }
 
 }  // namespace skiff::apiserver

@@ -59,8 +59,8 @@ Result<Response> proxy(Call& call);
 
 /// The type that a patch's Content-Type names. UnsupportedMediaType with the list of those accepted.
 Result<client::PatchType> patch_type(const Request& request);
-/// UnsupportedMediaType unless the body is JSON.
-Status check_json_body(const Request& request);
+/// The body as JSON; a protobuf one is an object of `type`. UnsupportedMediaType for anything else.
+Result<std::string> json_body(const Request& request, const api::TypeInfo& type);
 
 Result<Response> answer(Call& call, int status, const registry::Object& object);
 Result<Response> answer(Call& call, int status, const client::AnyRef& object);
