@@ -69,4 +69,15 @@ Result<HttpAnswer> HttpClient::post(const std::string& path, const std::string& 
   return answer_of(connection_->http->Post(path, json, "application/json"), "POST " + path);
 }
 
+Status HttpClient::stream(const std::string& path, const std::function<bool(std::string_view)>& take) {
+  bool left = false;
+  httplib::Result result = connection_->http->Get(path, [&](const char* data, size_t size) {
+    left = !take({data, size});
+    return !left;
+  });
+  if (left) return Error(Code::Canceled, "the reader has left");
+  TRY(answer_of(result, "GET " + path));
+  return ok();
+}
+
 }  // namespace skiff::client

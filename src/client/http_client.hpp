@@ -1,8 +1,10 @@
 #pragma once
 // HTTPS requests to a cluster's API with the identity of a kubeconfig.
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -25,6 +27,8 @@ class HttpClient {
   /// Any HTTP status is an answer. Unavailable: no connection; the message says why.
   Result<HttpAnswer> get(const std::string& path);
   Result<HttpAnswer> post(const std::string& path, const std::string& json);
+  /// Hands over a streaming answer (a watch) piece by piece until it ends; Canceled when `take` returns false.
+  Status stream(const std::string& path, const std::function<bool(std::string_view)>& take);
 
  private:
   struct Connection;
