@@ -176,6 +176,12 @@ Status sync_directory(const std::string& path) {
   return ok();
 }
 
+Result<UniqueFd> duplicate(const UniqueFd& fd) {
+  int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return errno_error(errno, "fcntl F_DUPFD_CLOEXEC");
+  return UniqueFd(copy);
+}
+
 Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return errno_error(errno, "pipe2");

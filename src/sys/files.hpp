@@ -53,6 +53,9 @@ Status symlink(const std::string& target, const std::string& path);
 Result<std::string> read_link(const std::string& path);
 Status sync_directory(const std::string& path);         // makes renames in it durable
 
+/// Another descriptor of the same open file.
+Result<UniqueFd> duplicate(const UniqueFd& fd);
+
 /// An anonymous pipe: {read end, write end}.
 struct Pipe {
   UniqueFd read, write;
