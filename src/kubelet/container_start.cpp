@@ -1,0 +1,216 @@
+// Starting one container: backoff, image, configuration, run. Whatever fails becomes the reason it waits
+// with.
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "kubelet/container_spec.hpp"
+#include "kubelet/pod_runtime.hpp"
+#include "sys/files.hpp"
+
+namespace skiff::kubelet {
+namespace {
+
+constexpr Duration kConfigRetry = 5s;  // a missing ConfigMap or Secret may appear
+constexpr Duration kImageRetry = 2s;   // from ErrImagePull to ImagePullBackOff
+
+}  // namespace
+
+void PodRuntime::wait_with(const Start& start, ContainerRecord& record, const std::string& reason,
+                           const std::string& message) {
+  record.waiting_reason = reason;
+  record.waiting_message = message;
+  system_.events.warning(
+      about(start.pod, start.container), "Failed",
+      "Error: " +
+          (reason == "CreateContainerConfigError" || reason == "RunContainerError" ? message : reason));
+}
+
+bool PodRuntime::held_back(const Start& start, ContainerRecord& record) {
+  if (!record.current || record.current->running()) return false;
+  WallTime now = system_.clock.wall_now();
+  Duration left = record.backoff.remaining(record.current->container.finished_at, now);
+  if (left <= Duration::zero()) {
+    record.backoff.restarted(now);
+    return false;
+  }
+  start.alarm.at(system_.clock.now() + left);
+  if (record.waiting_reason == "CrashLoopBackOff") return true;
+  auto seconds = std::chrono::duration_cast<std::chrono::seconds>(record.backoff.delay()).count();
+  record.waiting_reason = "CrashLoopBackOff";
+  // Go prints durations as 10s, 1m20s, 5m0s.
+  std::string text =
+      seconds < 60 ? fmt::format("{}s", seconds) : fmt::format("{}m{}s", seconds / 60, seconds % 60);
+  record.waiting_message = fmt::format("back-off {} restarting failed container={} pod={}", text,
+                                       start.container.name, describe(start.pod));
+  system_.events.warning(about(start.pod, start.container), "BackOff",
+                         fmt::format("Back-off restarting failed container {} in pod {}",
+                                     start.container.name, describe(start.pod)));
+  return true;
+}
+
+std::optional<image::Image> PodRuntime::find_image(const Start& start, ContainerRecord& record,
+                                                   std::string& name) {
+  const std::string& image = start.container.image;
+  TimePoint now = system_.clock.now();
+  ImageChoice choice = choose_image(system_.images, start.container);
+  name = choice.name;
+  if (choice.image) {
+    record.image_backoff.reset();
+    system_.events.normal(
+        about(start.pod, start.container), "Pulled",
+        fmt::format("Container image \"{}\" already present on machine and can be accessed by the pod",
+                    image));
+    return std::move(choice.image);
+  }
+  api::ObjectReference subject = about(start.pod, start.container);
+  if (choice.reason == "ErrImagePull" && record.image_backoff.waiting(now)) {
+    start.alarm.at(record.image_backoff.next());
+    if (record.waiting_reason == "ImagePullBackOff") return std::nullopt;
+    std::string message =
+        fmt::format("Back-off pulling image \"{}\": ErrImagePull: {}", image, choice.message);
+    system_.events.normal(subject, "BackOff", fmt::format("Back-off pulling image \"{}\"", image));
+    wait_with(start, record, "ImagePullBackOff", message);
+    return std::nullopt;
+  }
+  record.image_backoff.failed(now);
+  start.alarm.at(now + (choice.reason == "ErrImagePull" ? kImageRetry : Duration(RestartBackoff::kInitial)));
+  if (choice.reason == "ErrImagePull") {
+    system_.events.normal(subject, "Pulling", fmt::format("Pulling image \"{}\"", image));
+    system_.events.warning(subject, "Failed",
+                           fmt::format("Failed to pull image \"{}\": {}", image, choice.message));
+  } else {
+    system_.events.warning(subject,
+                           choice.reason == "ErrImageNeverPull" ? "ErrImageNeverPull" : "InspectFailed",
+                           choice.message);
+  }
+  wait_with(start, record, choice.reason, choice.message);
+  return std::nullopt;
+}
+
+Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const ContainerRecord& record,
+                                                   const image::Image& image, const std::string& image_name) {
+  const std::string& uid = start.pod.metadata.uid;
+  const std::string& name = start.container.name;
+  TRY_ASSIGN(Environment environment,
+             make_environment(fields_of(start.pod, start.state), start.container, system_.client));
+  ContainerInput input{start.pod,
+                       start.container,
+                       image,
+                       image_name,
+                       std::move(environment),
+                       start.volumes,
+                       system_.random.hex(64),
+                       uid,
+                       "",
+                       "",
+                       "",
+                       hostname_of(start.pod, facts_.name),
+                       record.next_attempt,
+                       "",
+                       "",
+                       "",
+                       "",
+                       0};
+  std::string directory = pod_directory(uid);
+  input.directory = directory + "/containers/" + input.id;
+  input.log_path = log_path(uid, name, record.next_attempt);
+  input.hosts_file = directory + "/etc/hosts";
+  input.resolv_file = directory + "/etc/resolv.conf";
+  input.hostname_file = directory + "/etc/hostname";
+  input.termination_file = directory + "/termination/" + input.id;
+  if (auto memory = facts_.allocatable.find("memory"); memory != facts_.allocatable.end())
+    input.node_memory = memory->second.value();
+  TRY_ASSIGN(runtime::ContainerSpec spec, make_container_spec(input));
+  TRY(sys::make_directories(directory + "/termination"));
+  TRY(sys::write_file(input.termination_file, "", 0666));
+  TRY(sys::make_directories(directory + "/logs/" + name));
+  TRY_ASSIGN(spec.cgroup, system_.cgroups.set_up_container(start.pod, start.container, input.id));
+  return spec;
+}
+
+/// Makes `next` the current run; of the earlier ones the last is kept, as lastState and for `logs
+/// --previous`.
+void PodRuntime::retire_previous(ContainerRecord& record, Run next) {
+  if (record.previous && !record.previous->container.directory.empty()) {
+    Status removed = system_.node.remove_container(record.previous->container);
+    if (!removed.ok()) log::warning("kubelet", "remove an old container: {}", removed.error().message());
+    (void)sys::remove_file(record.previous->container.log_path).ok();
+  }
+  if (record.current) record.previous = std::move(record.current);
+  record.current = std::move(next);
+  record.next_attempt = record.current->attempt + 1;
+}
+
+void PodRuntime::started(const Start& start, ContainerRecord& record) {
+  record.waiting_reason.clear();
+  record.waiting_message.clear();
+  record.ready = record.started = false;
+  record.stop.reset();
+  if (start.container.lifecycle && start.container.lifecycle->postStart) {
+    HandlerTarget target = target_of(start.state, start.container, record);
+    record.post_start = std::make_unique<HookTask>(
+        [this, handler = *start.container.lifecycle->postStart, target](std::stop_token stop) {
+          return system_.handlers.run(handler, target, stop);
+        },
+        [this, uid = start.pod.metadata.uid] { wake_(uid); });
+    return;
+  }
+  begin_probes(start.pod, start.state, start.container, record);
+}
+
+void PodRuntime::launch(const Start& start, ContainerRecord& record, const runtime::ContainerSpec& spec) {
+  Run run;
+  run.container.id = spec.id;
+  run.container.sandbox = spec.sandbox;
+  run.container.labels = spec.labels;
+  run.container.log_path = spec.log_path;
+  run.container.directory = spec.directory;
+  run.container.cgroup = spec.cgroup;
+  run.attempt = record.next_attempt;
+  run.image = spec.labels.at(kImage);
+  run.image_id = spec.labels.at(kImageId);
+  system_.events.normal(about(start.pod, start.container), "Created", "Container created");
+  Result<runtime::StartedContainer> result = system_.node.run_container(spec);
+  if (result.ok()) {
+    run.container.state = runtime::ContainerState::Running;
+    run.container.started_at = result.value().started_at;
+    for (const std::string& warning : result.value().warnings)
+      log::warning("kubelet", "container {} of {}: {}", start.container.name, describe(start.pod), warning);
+    retire_previous(record, std::move(run));
+    system_.events.normal(about(start.pod, start.container), "Started", "Container started");
+    return started(start, record);
+  }
+  // It counts as a run that ended at once, so that backoff and restart policy apply.
+  run.container.state = runtime::ContainerState::Exited;
+  run.container.exit_code = 128;
+  run.container.started_at = run.container.finished_at = system_.clock.wall_now();
+  run.reason = "StartError";
+  run.message =
+      "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
+      "failed: "
+      "unable to start container process: error during container init: " +
+      result.error().message();
+  retire_previous(record, std::move(run));
+  wait_with(start, record, "RunContainerError", record.current->message);
+  start.alarm.at(system_.clock.now() + 1s);
+}
+
+void PodRuntime::start_container(const Start& start) {
+  ContainerRecord& record = start.state.containers[start.container.name];
+  if (held_back(start, record)) return;
+  std::string image_name;
+  std::optional<image::Image> image = find_image(start, record, image_name);
+  if (!image) return;
+  Result<runtime::ContainerSpec> spec = prepare(start, record, *image, image_name);
+  if (!spec.ok()) {
+    if (record.waiting_message != spec.error().message() ||
+        record.waiting_reason != "CreateContainerConfigError")
+      wait_with(start, record, "CreateContainerConfigError", spec.error().message());
+    start.alarm.at(system_.clock.now() + kConfigRetry);
+    return;
+  }
+  launch(start, record, spec.value());
+}
+
+}  // namespace skiff::kubelet

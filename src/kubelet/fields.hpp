@@ -1,0 +1,31 @@
+#pragma once
+// The downward API: fields of the pod and its resources as text.
+
+#include <string>
+#include <vector>
+
+#include "api/gen/nodes.hpp"
+#include "api/gen/pod.hpp"
+#include "base/error.hpp"
+
+namespace skiff::kubelet {
+
+/// What fields are read from.
+struct FieldSource {
+  const api::Pod& pod;
+  std::vector<std::string> pod_ips;
+  std::string host_ip;
+  std::map<std::string, api::Quantity> allocatable;  // the node's: a container without a limit may use that
+};
+
+/// "metadata.name", "metadata.labels['app']", "status.podIP", ... Invalid: no such field.
+Result<std::string> field_value(const FieldSource& source, const std::string& path);
+
+/// "limits.cpu", "requests.memory", ... divided by the divisor and rounded up.
+Result<std::string> resource_value(const FieldSource& source, const api::Container& container,
+                                   const api::ResourceFieldSelector& selector);
+
+/// The container that `selector` names (or `own`); null when there is none.
+const api::Container* find_container(const api::Pod& pod, const std::string& name);
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,140 @@
+#include "kubelet/handlers.hpp"
+
+#include <poll.h>
+#include <signal.h>
+
+#include <charconv>
+
+#include "base/encoding.hpp"
+#include "kubelet/http_check.hpp"
+#include "sys/files.hpp"
+
+namespace skiff::kubelet {
+namespace {
+
+constexpr size_t kMaxOutput = 10 << 10;
+
+/// What both streams bring until they end or `deadline`; false at the deadline.
+bool collect(const runtime::Streams& streams, Clock& clock, TimePoint deadline, std::stop_token stop,
+             std::string& output) {
+  pollfd waiting[2] = {{streams.output.get(), POLLIN, 0}, {streams.error.get(), POLLIN, 0}};
+  int open = 2;
+  while (open > 0) {
+    if (stop.stop_requested()) return false;
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - clock.now()).count();
+    if (left <= 0) return false;
+    // In slices, so that a stop is noticed.
+    if (::poll(waiting, 2, static_cast<int>(std::min<std::int64_t>(left, 200))) <= 0) continue;
+    for (pollfd& stream : waiting) {
+      if (stream.fd < 0 || stream.revents == 0) continue;
+      char part[4096];
+      ssize_t got = ::read(stream.fd, part, sizeof part);
+      if (got <= 0) {
+        stream.fd = -1;  // poll passes over it
+        --open;
+      } else if (output.size() < kMaxOutput) {
+        output.append(part, static_cast<size_t>(got));
+      }
+    }
+  }
+  return true;
+}
+
+struct CommandEnd {
+  int code = 0;
+  bool timed_out = false;
+  std::string output;
+};
+
+/// Runs a command in a container to its end; at the deadline it is killed.
+Result<CommandEnd> run_command(runtime::Node& node, Clock& clock, const runtime::ExecSpec& spec,
+                               TimePoint deadline, std::stop_token stop) {
+  TRY_ASSIGN(runtime::ExecSession session, node.exec(spec));
+  CommandEnd end;
+  if (!collect(session.streams, clock, deadline, stop, end.output)) {
+    end.timed_out = true;
+    TRY(node.signal_exec(session.id, SIGKILL));
+  }
+  TRY_ASSIGN(end.code, node.wait_exec(session.id, {}));
+  return end;
+}
+
+}  // namespace
+
+Result<int> port_number(const api::IntOrString& port, const api::Container& container) {
+  if (!port.is_string) return port.number;
+  for (const api::ContainerPort& known : container.ports)
+    if (known.name == port.text) return known.containerPort;
+  int number = 0;
+  auto [end, failed] = std::from_chars(port.text.data(), port.text.data() + port.text.size(), number);
+  if (failed == std::errc() && end == port.text.data() + port.text.size() && number > 0) return number;
+  return error(Code::Invalid, "couldn't find port: {} in container {}", port.text, container.name);
+}
+
+CheckResult Handlers::check_command(const api::ExecAction& action, const HandlerTarget& target,
+                                    Duration timeout) const {
+  Result<CommandEnd> end =
+      run_command(node_, clock_, {.container = target.container_id, .arguments = action.command},
+                  clock_.now() + timeout, {});
+  if (!end.ok()) return {false, end.error().message()};
+  if (end.value().timed_out)
+    return {false, fmt::format("command timed out: \"{}\" timed out after {}s", join(action.command, " "),
+                               std::chrono::duration_cast<std::chrono::seconds>(timeout).count())};
+  return {end.value().code == 0, end.value().output};
+}
+
+CheckResult Handlers::check_http(const api::HTTPGetAction& action, const HandlerTarget& target,
+                                 Duration timeout) const {
+  if (action.scheme == "HTTPS") return {false, "HTTPS probes are not supported"};
+  Result<int> port = port_number(action.port, target.container);
+  if (!port.ok()) return {false, port.error().message()};
+  HttpRequest request{{action.host.empty() ? target.pod_ip : action.host, port.value()}, action.path, {}};
+  for (const api::HTTPHeader& header : action.httpHeaders)
+    request.headers.emplace_back(header.name, header.value);
+  Result<HttpAnswer> answer = http_get(node_.network(), request, clock_.now() + timeout);
+  if (!answer.ok()) return {false, answer.error().message()};
+  int status = answer.value().status;
+  if (status >= 200 && status < 400) return {true, answer.value().body};
+  return {false, fmt::format("HTTP probe failed with statuscode: {}", status)};
+}
+
+CheckResult Handlers::check(const api::Probe& probe, const HandlerTarget& target) const {
+  Duration timeout = std::chrono::seconds(std::max(probe.timeoutSeconds, 1));
+  if (probe.exec) return check_command(*probe.exec, target, timeout);
+  if (probe.httpGet) return check_http(*probe.httpGet, target, timeout);
+  if (probe.tcpSocket) {
+    Result<int> port = port_number(probe.tcpSocket->port, target.container);
+    if (!port.ok()) return {false, port.error().message()};
+    const std::string& host = probe.tcpSocket->host.empty() ? target.pod_ip : probe.tcpSocket->host;
+    Result<UniqueFd> socket = connect_tcp(node_.network(), {host, port.value()}, clock_.now() + timeout);
+    return socket.ok() ? CheckResult{true, ""} : CheckResult{false, socket.error().message()};
+  }
+  return {false, probe.grpc ? "gRPC probes are not supported" : "the probe has no handler"};
+}
+
+Status Handlers::run(const api::LifecycleHandler& handler, const HandlerTarget& target,
+                     std::stop_token stop) const {
+  // The caller bounds the time: by the grace period, or not at all as for postStart.
+  constexpr Duration kLong = std::chrono::hours(24);
+  if (handler.exec) {
+    TRY_ASSIGN(
+        CommandEnd end,
+        run_command(node_, clock_, {.container = target.container_id, .arguments = handler.exec->command},
+                    clock_.now() + kLong, stop));
+    if (stop.stop_requested()) return error(Code::Canceled, "canceled");
+    if (end.code == 0) return ok();
+    return error(Code::System, "command '{}' exited with {}: {}", join(handler.exec->command, " "), end.code,
+                 end.output);
+  }
+  if (handler.sleep) {
+    (void)clock_.wait_for(stop, std::chrono::seconds(handler.sleep->seconds));
+    return ok();
+  }
+  if (handler.httpGet) {
+    CheckResult result = check_http(*handler.httpGet, target, 30s);
+    return result.success ? ok() : Status(error(Code::System, "{}", result.output));
+  }
+  return ok();  // tcpSocket is accepted and ignored, as Kubernetes does
+}
+
+}  // namespace skiff::kubelet

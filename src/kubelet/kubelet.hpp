@@ -1,0 +1,95 @@
+#pragma once
+// The agent of one node: registers it, finds again what runs on it, keeps its pods as the API says.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/informer.hpp"
+#include "kubelet/node_access.hpp"
+#include "kubelet/node_registration.hpp"
+#include "kubelet/pod_workers.hpp"
+
+namespace skiff::kubelet {
+
+/// Carries container exits from runtime::Node (made first) to the Kubelet (made later). Exits before anybody
+/// listens need no keeping: the Kubelet lists the node when it starts.
+class ContainerExits {
+ public:
+  void notify(const runtime::ContainerStatus& container);
+  void listen(std::function<void(const runtime::ContainerStatus&)> listener);
+
+ private:
+  Mutex mutex_;
+  std::function<void(const runtime::ContainerStatus&)> listener_ GUARDED_BY(mutex_);
+};
+
+struct KubeletSpec {
+  std::string name;
+  std::string directory;  // the node's own
+  std::string cgroup;     // the node's own group
+  std::string ip;
+  std::string pod_cidr;
+  std::string version = "v1.36.0";
+  std::string machine_id;  // 32 hexadecimal digits, stable
+  std::map<std::string, std::string> labels;
+  DnsSettings dns;
+  int max_pods = 110;
+  std::int32_t port = 10250;
+  int workers = 4;
+};
+
+/// What the kubelet uses and does not own; all of it outlives the kubelet.
+struct KubeletParts {
+  client::Client& client;
+  runtime::Node& node;
+  ContainerExits& exits;
+  sys::CgroupTree& cgroups;
+  image::ContentStore& images;
+  PodNetwork& network;
+  Clock& clock;
+  Random& random;
+};
+
+class Kubelet {
+ public:
+  /// Registers the node (Ready when this returns) and takes over what runs there. The destructor stops the
+  /// agent, not the pods.
+  static Result<std::unique_ptr<Kubelet>> start(KubeletSpec spec, KubeletParts parts);
+  ~Kubelet();
+
+  /// Lives as long as the kubelet.
+  client::NodeAccess& access() { return *access_; }
+  /// Ids of images that pods here use.
+  std::vector<std::string> images_in_use() const { return workers_.image_ids_in_use(); }
+
+ private:
+  Kubelet(KubeletSpec spec, KubeletParts parts);
+  Status run();
+  Status adopt_all();
+  Status adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live);
+  void adopt_orphans(const runtime::NodeContents& contents, std::set<std::string>& live);
+  Status sweep(const std::set<std::string>& live);
+  void watch_pods();
+  void watch_config();
+  std::vector<api::ContainerImage> node_images() const;
+  NodeDescription describe_node() const;
+  NodeFacts facts(const NodeDescription& description) const;
+
+  const KubeletSpec spec_;
+  KubeletParts parts_;
+  const NodeDescription description_;
+  client::EventRecorder events_;
+  PodCgroups cgroups_;
+  Volumes volumes_;
+  Handlers handlers_;
+  PodWorkers workers_;
+  ProbeRunner probes_;
+  PodRuntime runtime_;
+  std::unique_ptr<KubeletAccess> access_;
+  NodeRegistration registration_;
+  std::atomic<bool> adopted_{false};
+  client::AnyInformer pods_, config_maps_, secrets_;
+};
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,43 @@
+#pragma once
+// The cgroup hook: kubepods, its QoS groups, one group a pod, one a container.
+
+#include <string>
+
+#include "api/gen/pod.hpp"
+#include "sys/cgroup.hpp"
+
+namespace skiff::kubelet {
+
+/// CPU in thousandths as cpu.shares (1000 -> 1024, never below 2) and as a CFS quota (never below 1 ms).
+std::uint64_t cpu_shares(std::int64_t milli);
+std::int64_t cpu_quota(std::int64_t milli, std::uint64_t period_us);
+
+sys::CgroupLimits container_limits(const api::Container& container);
+/// Limits the pod only where every container has one.
+sys::CgroupLimits pod_limits(const api::Pod& pod);
+/// -997, 1000 or between, by QoS class and share of the node's memory.
+int oom_score(const api::Pod& pod, const api::Container& container, std::int64_t node_memory);
+
+class PodCgroups {
+ public:
+  /// `node` is the node's own group.
+  PodCgroups(sys::CgroupTree& tree, Clock& clock, std::string node)
+      : tree_(tree), clock_(clock), root_(std::move(node) + "/kubepods") {}
+
+  /// The QoS groups; once at start.
+  Status prepare();
+  /// The pod's group, made when missing. Returns its path.
+  Result<std::string> set_up(const api::Pod& pod);
+  Result<std::string> set_up_container(const api::Pod& pod, const api::Container& container,
+                                       const std::string& id);
+  Status tear_down(const std::string& pod_uid);
+  Result<sys::CgroupUsage> usage(const api::Pod& pod) const;
+
+ private:
+  std::string path_of(const api::Pod& pod) const;
+  sys::CgroupTree& tree_;
+  Clock& clock_;
+  const std::string root_;
+};
+
+}  // namespace skiff::kubelet

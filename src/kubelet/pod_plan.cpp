@@ -1,0 +1,89 @@
+#include "kubelet/pod_plan.hpp"
+
+#include <algorithm>
+
+#include "api/pods.hpp"
+
+namespace skiff::kubelet {
+namespace {
+
+enum class Seen { Never, Running, Succeeded, Failed };
+
+Seen look(const PodState& state, const api::Container& container) {
+  const ContainerRecord* record = find_record(state, container.name);
+  if (record == nullptr || !record->current) return Seen::Never;
+  if (record->current->running()) return Seen::Running;
+  return record->current->container.exit_code == 0 ? Seen::Succeeded : Seen::Failed;
+}
+
+bool has_started(const PodState& state, const api::Container& container) {
+  const ContainerRecord* record = find_record(state, container.name);
+  return record != nullptr && record->running() && record->started;
+}
+
+/// Walks the init containers in order; true when the next one (or the first regular container) may start.
+bool plan_init(const api::Pod& pod, const PodState& state, bool main_has_run, PodPlan& plan) {
+  for (const api::Container& container : pod.spec.initContainers) {
+    Seen seen = look(state, container);
+    if (api::is_sidecar(container)) {
+      if (seen != Seen::Running) plan.start.push_back(&container);
+      // The next one waits until this one is up, unless everything was up before.
+      if (!main_has_run && !has_started(state, container)) return false;
+      continue;
+    }
+    if (main_has_run || seen == Seen::Succeeded) continue;
+    bool again = seen == Seen::Never || (seen == Seen::Failed && pod.spec.restartPolicy != "Never");
+    if (again) plan.start.push_back(&container);
+    if (!again && seen == Seen::Failed) plan.finished = true;
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+const ContainerRecord* find_record(const PodState& state, const std::string& name) {
+  auto found = state.containers.find(name);
+  return found == state.containers.end() ? nullptr : &found->second;
+}
+
+bool restarts(const api::Pod& pod, const api::Container& container, int exit_code) {
+  const std::string& policy =
+      container.restartPolicy.empty() ? pod.spec.restartPolicy : container.restartPolicy;
+  return policy == "Always" || (policy == "OnFailure" && exit_code != 0);
+}
+
+PodPlan plan_pod(const api::Pod& pod, const PodState& state) {
+  PodPlan plan;
+  bool main_has_run = std::ranges::any_of(pod.spec.containers, [&](const api::Container& container) {
+    return look(state, container) != Seen::Never;
+  });
+  // Once all main containers are done for good, sidecars are not brought back.
+  bool main_done = std::ranges::all_of(pod.spec.containers, [&](const api::Container& container) {
+    Seen seen = look(state, container);
+    if (seen == Seen::Never || seen == Seen::Running) return false;
+    return !restarts(pod, container, find_record(state, container.name)->current->container.exit_code);
+  });
+  if (main_done) {
+    plan.initialized = true;
+    plan.finished = true;
+    for (const api::Container& container : pod.spec.initContainers) {
+      if (look(state, container) != Seen::Running) continue;
+      plan.stop.push_back(&container);
+      plan.finished = false;
+    }
+    return plan;
+  }
+  plan.initialized = plan_init(pod, state, main_has_run, plan);
+  if (!plan.initialized) return plan;
+  for (const api::Container& container : pod.spec.containers) {
+    Seen seen = look(state, container);
+    if (seen == Seen::Running) continue;
+    if (seen == Seen::Never ||
+        restarts(pod, container, find_record(state, container.name)->current->container.exit_code))
+      plan.start.push_back(&container);
+  }
+  return plan;
+}
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,208 @@
+#include "kubelet/pod_runtime.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "api/pods.hpp"
+#include "base/log.hpp"
+#include "kubelet/container_spec.hpp"
+#include "sys/files.hpp"
+
+namespace skiff::kubelet {
+
+std::string PodRuntime::log_path(const std::string& uid, const std::string& container, int attempt) const {
+  return fmt::format("{}/logs/{}/{}.log", pod_directory(uid), container, attempt);
+}
+
+FieldSource PodRuntime::fields_of(const api::Pod& pod, const PodState& state) const {
+  return {pod, state.ips, facts_.ip, facts_.allocatable};
+}
+
+HandlerTarget PodRuntime::target_of(const PodState& state, const api::Container& container,
+                                    const ContainerRecord& record) const {
+  return {record.current ? record.current->container.id : "", container,
+          state.ips.empty() ? facts_.ip : state.ips.front()};
+}
+
+api::ObjectReference PodRuntime::about(const api::Pod& pod) const {
+  api::ObjectReference reference;
+  reference.kind = "Pod";
+  reference.apiVersion = "v1";
+  reference.namespace_ = pod.metadata.namespace_;
+  reference.name = pod.metadata.name;
+  reference.uid = pod.metadata.uid;
+  reference.resourceVersion = pod.metadata.resourceVersion;
+  return reference;
+}
+
+api::ObjectReference PodRuntime::about(const api::Pod& pod, const api::Container& container) const {
+  api::ObjectReference reference = about(pod);
+  bool init =
+      std::ranges::any_of(pod.spec.initContainers, [&](const auto& c) { return c.name == container.name; });
+  reference.fieldPath = fmt::format("spec.{}{{{}}}", init ? "initContainers" : "containers", container.name);
+  return reference;
+}
+
+Result<VolumePaths> PodRuntime::make_volumes(const api::Pod& pod, PodState& state) {
+  Result<VolumePaths> paths = system_.volumes.set_up(pod_directory(pod.metadata.uid), fields_of(pod, state));
+  if (paths.ok()) {
+    state.volumes_ready = true;
+    state.volume_problem.clear();
+  } else if (state.volume_problem != paths.error().message()) {
+    state.volume_problem = paths.error().message();
+    system_.events.warning(about(pod), "FailedMount", state.volume_problem);
+  }
+  return paths;
+}
+
+Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
+  if (!state.sandbox.empty()) return ok();
+  const std::string& uid = pod.metadata.uid;
+  runtime::SandboxSpec spec;
+  spec.id = uid;
+  spec.labels = {{kPodUid, uid}, {kPodName, pod.metadata.name}, {kPodNamespace, pod.metadata.namespace_}};
+  std::string fqdn = fqdn_of(pod, facts_.dns.domain);
+  spec.hostname =
+      pod.spec.setHostnameAsFQDN.value_or(false) && !fqdn.empty() ? fqdn : hostname_of(pod, facts_.name);
+  spec.host_network = pod.spec.hostNetwork;
+  spec.host_ipc = pod.spec.hostIPC;
+  spec.shared_pids = pod.spec.shareProcessNamespace.value_or(false);
+  spec.shared_memory = pod_directory(uid) + "/shm";
+  if (pod.spec.securityContext)
+    for (const api::Sysctl& sysctl : pod.spec.securityContext->sysctls)
+      spec.sysctls.push_back(sysctl.name + "=" + sysctl.value);
+  TRY_ASSIGN(state.network, system_.node.create_sandbox(spec));
+  if (pod.spec.hostNetwork) {
+    state.ips = {facts_.ip};
+  } else {
+    Result<std::string> ip = system_.network.attach(uid, state.network);
+    if (!ip.ok()) {
+      (void)system_.node.remove_sandbox(uid).ok();  // made again with the next attempt
+      return std::move(ip).error();
+    }
+    state.ips = {ip.value()};
+  }
+  state.sandbox = uid;
+  return ok();
+}
+
+Status PodRuntime::write_pod_files(const api::Pod& pod, const PodState& state) {
+  std::string directory = pod_directory(pod.metadata.uid) + "/etc";
+  if (sys::exists(directory + "/hostname")) return ok();  // the last one written
+  TRY(sys::make_directories(directory));
+  TRY(sys::write_file(directory + "/hosts", hosts_file(pod, state.ips, facts_.name, facts_.dns.domain)));
+  TRY(sys::write_file(directory + "/resolv.conf", resolv_file(pod, facts_.dns)));
+  return sys::write_file(directory + "/hostname", hostname_of(pod, facts_.name) + "\n");
+}
+
+bool PodRuntime::check_deadline(const api::Pod& pod, PodState& state, Alarm& alarm) {
+  if (!pod.spec.activeDeadlineSeconds || !pod.status.startTime) return false;
+  auto deadline = pod.status.startTime.wall() + std::chrono::seconds(*pod.spec.activeDeadlineSeconds);
+  WallTime now = system_.clock.wall_now();
+  if (now < deadline) {
+    alarm.at(system_.clock.now() + (deadline - now));
+    return false;
+  }
+  state.failed_reason = "DeadlineExceeded";
+  state.failed_message = "Pod was active on the node longer than the specified deadline";
+  system_.events.normal(about(pod), "DeadlineExceeded", state.failed_message);
+  return true;
+}
+
+void PodRuntime::begin_probes(const api::Pod& pod, const PodState& state, const api::Container& container,
+                              ContainerRecord& record) {
+  // Initial delays count from the container's start, also after a restart of skiff.
+  Duration age = system_.clock.wall_now() - record.current->container.started_at;
+  ProbeRunner::Subject subject{pod.metadata.uid, target_of(state, container, record),
+                               system_.clock.now() - age};
+  if (container.startupProbe && !record.started)
+    return system_.probes.add(subject, ProbeKind::Startup, *container.startupProbe);
+  record.started = true;
+  if (container.livenessProbe) system_.probes.add(subject, ProbeKind::Liveness, *container.livenessProbe);
+  if (container.readinessProbe)
+    system_.probes.add(subject, ProbeKind::Readiness, *container.readinessProbe);
+  else
+    record.ready = true;
+}
+
+/// What running containers still wait for: postStart, probes, and stops under way.
+void PodRuntime::continue_containers(const api::Pod& pod, PodState& state, Alarm& alarm) {
+  for (auto& [name, record] : state.containers) {
+    const api::Container* container = find_container(pod, name);
+    if (container == nullptr || !record.running()) continue;
+    StopRequest stop{pod, state, *container, 0s, "", alarm};
+    if (record.stop) {
+      (void)stop_container(stop, record);
+      continue;
+    }
+    if (record.post_start && !record.post_start->finished()) continue;
+    if (record.post_start && !record.post_start->failure().empty()) {
+      std::string failure = record.post_start->failure();
+      record.post_start.reset();
+      system_.events.warning(about(pod, *container), "FailedPostStartHook",
+                             "PostStartHook failed: " + failure);
+      stop.grace = std::chrono::seconds(pod.spec.terminationGracePeriodSeconds.value_or(30));
+      stop.message = "FailedPostStartHook";
+      (void)stop_container(stop, record);
+      continue;
+    }
+    record.post_start.reset();
+    begin_probes(pod, state, *container, record);
+  }
+}
+
+Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& state, Alarm& alarm) {
+  if (!state.failed_reason.empty() || check_deadline(pod, state, alarm)) return Progress{true};
+  continue_containers(pod, state, alarm);
+  PodPlan plan = plan_pod(pod, state);
+  if (plan.finished) return Progress{true};
+  for (const api::Container* sidecar : plan.stop) {
+    Duration grace = std::chrono::seconds(pod.spec.terminationGracePeriodSeconds.value_or(30));
+    (void)stop_container({pod, state, *sidecar, grace, "Stopping container " + sidecar->name, alarm},
+                         state.containers[sidecar->name]);
+  }
+  TRY(sys::make_directories(pod_directory(pod.metadata.uid)));
+  Result<std::string> cgroup = system_.cgroups.set_up(pod);
+  if (!cgroup.ok()) {
+    system_.events.warning(about(pod), "FailedCreatePodContainer",
+                           "unable to ensure pod container exists: " + cgroup.error().message());
+    return std::move(cgroup).error();
+  }
+  TRY_ASSIGN(VolumePaths volumes, make_volumes(pod, state));
+  alarm.at(system_.volumes.next_refresh(pod.metadata.uid));
+  if (Status made = make_sandbox(pod, state); !made.ok()) {
+    system_.events.warning(about(pod), "FailedCreatePodSandBox",
+                           "Failed to create pod sandbox: " + made.error().message());
+    return std::move(made).error();
+  }
+  TRY(write_pod_files(pod, state));
+  for (const api::Container* container : plan.start)
+    start_container({pod, state, *container, volumes, alarm});
+  return Progress{};
+}
+
+Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
+  if (state.cleaned_up) return ok();
+  const std::string& uid = pod.metadata.uid;
+  for (auto& [name, record] : state.containers) {
+    record.post_start.reset();
+    record.pre_stop.reset();
+    for (const std::optional<Run>* run : {&record.current, &record.previous})
+      if (*run && !(*run)->container.directory.empty()) TRY(system_.node.remove_container((*run)->container));
+  }
+  TRY(system_.network.detach(uid));
+  TRY(system_.node.remove_sandbox(uid));
+  TRY(system_.volumes.tear_down(pod_directory(uid), uid));
+  TRY(system_.cgroups.tear_down(uid));
+  for (const char* part : {"/etc", "/shm", "/containers", "/termination"})
+    TRY(sys::remove_tree(pod_directory(uid) + part));
+  state.network.reset();
+  state.sandbox.clear();
+  state.cleaned_up = true;
+  return ok();
+}
+
+Status PodRuntime::remove_logs(const std::string& uid) { return sys::remove_tree(pod_directory(uid)); }
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,133 @@
+#pragma once
+// What a pod's worker does with the node: the hooks in their order, each idempotent, each with an undo.
+//
+//   directories, cgroup  ->  volumes  ->  sandbox, network  ->  init containers  ->  containers (image,
+//   start, probes) stop containers  ->  sandbox, network  ->  volumes  ->  cgroup, containers' directories ->
+//   logs
+
+#include <functional>
+
+#include "client/event_recorder.hpp"
+#include "kubelet/images.hpp"
+#include "kubelet/pod_cgroups.hpp"
+#include "kubelet/pod_files.hpp"
+#include "kubelet/pod_network.hpp"
+#include "kubelet/pod_plan.hpp"
+#include "kubelet/probe_runner.hpp"
+#include "kubelet/volumes.hpp"
+
+namespace skiff::kubelet {
+
+struct NodeFacts {
+  std::string name;
+  std::string directory;  // the node's own; pods live in directory/pods/<uid>
+  std::string ip;
+  DnsSettings dns;
+  std::map<std::string, api::Quantity> allocatable;
+};
+
+struct PodSystem {
+  client::Client& client;
+  runtime::Node& node;
+  image::ContentStore& images;
+  PodNetwork& network;
+  PodCgroups& cgroups;
+  Volumes& volumes;
+  Handlers& handlers;
+  ProbeRunner& probes;
+  client::EventRecorder& events;
+  Clock& clock;
+  Random& random;
+};
+
+/// When a worker has to look again without being told: the earliest of what was asked for.
+class Alarm {
+ public:
+  void at(TimePoint due) { due_ = std::min(due_, due); }
+  TimePoint due() const { return due_; }
+
+ private:
+  TimePoint due_ = TimePoint::max();
+};
+
+/// Called by one worker at a time for a pod; several pods at once.
+class PodRuntime {
+ public:
+  /// `wake` is called, from any thread, when a pod's hook task has ended.
+  PodRuntime(PodSystem system, NodeFacts facts, std::function<void(const std::string& uid)> wake)
+      : system_(system), facts_(std::move(facts)), wake_(std::move(wake)) {}
+
+  struct Progress {
+    bool finished = false;  // nothing runs and nothing will
+  };
+  /// Brings the pod towards running. An error is about the whole pod (its message was recorded as an event).
+  Result<Progress> sync(const api::Pod& pod, PodState& state, Alarm& alarm);
+  /// One step of stopping; true once no container runs.
+  Result<bool> stop(const api::Pod& pod, PodState& state, Duration grace, Alarm& alarm);
+  /// Undoes all hooks but the logs. Idempotent.
+  Status clean_up(const api::Pod& pod, PodState& state);
+  Status remove_logs(const std::string& uid);
+
+  // News for a pod's state.
+  void container_exited(const api::Pod& pod, PodState& state, const runtime::ContainerStatus& container);
+  void probed(const api::Pod& pod, PodState& state, const ProbeNews& news);
+
+  const NodeFacts& facts() const { return facts_; }
+  std::string pod_directory(const std::string& uid) const { return facts_.directory + "/pods/" + uid; }
+  std::string log_path(const std::string& uid, const std::string& container, int attempt) const;
+
+ private:
+  // container_start.cpp
+  struct Start {
+    const api::Pod& pod;
+    PodState& state;
+    const api::Container& container;
+    const VolumePaths& volumes;
+    Alarm& alarm;
+  };
+  void start_container(const Start& start);
+  bool held_back(const Start& start, ContainerRecord& record);
+  std::optional<image::Image> find_image(const Start& start, ContainerRecord& record, std::string& name);
+  Result<runtime::ContainerSpec> prepare(const Start& start, const ContainerRecord& record,
+                                         const image::Image& image, const std::string& image_name);
+  void launch(const Start& start, ContainerRecord& record, const runtime::ContainerSpec& spec);
+  void started(const Start& start, ContainerRecord& record);
+  void wait_with(const Start& start, ContainerRecord& record, const std::string& reason,
+                 const std::string& message);
+  void retire_previous(ContainerRecord& record, Run next);
+
+  // container_stop.cpp
+  struct StopRequest {
+    const api::Pod& pod;
+    PodState& state;
+    const api::Container& container;
+    Duration grace;
+    std::string message;  // of the Killing event
+    Alarm& alarm;
+  };
+  bool stop_container(const StopRequest& request, ContainerRecord& record);
+  bool run_pre_stop(const StopRequest& request, ContainerRecord& record);
+  void begin_stop(const StopRequest& request, ContainerRecord& record);
+  std::string read_termination_message(const api::Pod& pod, const api::Container& container,
+                                       const Run& run) const;
+
+  // pod_runtime.cpp
+  Status make_sandbox(const api::Pod& pod, PodState& state);
+  Status write_pod_files(const api::Pod& pod, const PodState& state);
+  Result<VolumePaths> make_volumes(const api::Pod& pod, PodState& state);
+  void continue_containers(const api::Pod& pod, PodState& state, Alarm& alarm);
+  void begin_probes(const api::Pod& pod, const PodState& state, const api::Container& container,
+                    ContainerRecord& record);
+  bool check_deadline(const api::Pod& pod, PodState& state, Alarm& alarm);
+  FieldSource fields_of(const api::Pod& pod, const PodState& state) const;
+  HandlerTarget target_of(const PodState& state, const api::Container& container,
+                          const ContainerRecord& record) const;
+  api::ObjectReference about(const api::Pod& pod, const api::Container& container) const;
+  api::ObjectReference about(const api::Pod& pod) const;
+
+  PodSystem system_;
+  const NodeFacts facts_;
+  std::function<void(const std::string&)> wake_;
+};
+
+}  // namespace skiff::kubelet

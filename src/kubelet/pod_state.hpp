@@ -1,0 +1,66 @@
+#pragma once
+// What the kubelet knows of one pod on this node beyond its API object. Owned by the pod's worker; nobody
+// else writes.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/gen/pod.hpp"
+#include "base/clock.hpp"
+#include "kubelet/hook_task.hpp"
+#include "kubelet/restart_backoff.hpp"
+#include "runtime/node.hpp"
+
+namespace skiff::kubelet {
+
+/// One run of a container: what the runtime says, and the image it was started from.
+struct Run {
+  runtime::ContainerStatus container;
+  int attempt = 0;
+  std::string image;  // as the pod spells it
+  std::string image_id;
+  std::string reason;   // "" unless the kubelet knows better than the exit code ("StartError")
+  std::string message;  // the termination message
+
+  bool running() const { return container.state != runtime::ContainerState::Exited; }
+};
+
+/// A container that is being stopped: preStop, then SIGTERM, at the deadline SIGKILL.
+struct Stop {
+  TimePoint deadline;
+  Duration grace{0};
+  bool term_sent = false;
+  bool kill_sent = false;
+};
+
+struct ContainerRecord {
+  std::optional<Run> current, previous;
+  int next_attempt = 0;
+  /// Why there is no running container, when it is not the plain ContainerCreating.
+  std::string waiting_reason, waiting_message;
+  RestartBackoff backoff;
+  ImageBackoff image_backoff;
+  bool ready = false;    // readiness probe
+  bool started = false;  // startup probe and postStart
+  std::optional<Stop> stop;
+  std::unique_ptr<HookTask> post_start, pre_stop;
+
+  bool running() const { return current && current->running(); }
+};
+
+struct PodState {
+  std::map<std::string, ContainerRecord> containers;  // by name, init containers too
+  std::string sandbox;                                // "" until it is made
+  UniqueFd network;
+  std::vector<std::string> ips;
+  std::string volume_problem;  // the last FailedMount, told once
+  bool volumes_ready = false;
+  bool cleaned_up = false;
+  std::optional<api::PodStatus> written;      // last status sent
+  std::string failed_reason, failed_message;  // the kubelet itself ended the pod (DeadlineExceeded, ...)
+};
+
+}  // namespace skiff::kubelet

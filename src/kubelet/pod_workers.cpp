@@ -1,0 +1,241 @@
+#include "kubelet/pod_workers.hpp"
+
+#include <algorithm>
+
+#include "api/pods.hpp"
+#include "base/log.hpp"
+#include "kubelet/adopt.hpp"
+#include "kubelet/container_spec.hpp"
+#include "kubelet/pod_status.hpp"
+
+namespace skiff::kubelet {
+
+WorkerState observe(WorkerState state, const PodUpdate& update) {
+  const api::ObjectMeta& metadata = update.pod.metadata;
+  bool stop = update.gone || update.finished || metadata.deletionTimestamp || api::is_finished(update.pod);
+  if (state.phase == Phase::Syncing && stop) state.phase = Phase::Terminating;
+  if (state.phase == Phase::Terminating) {
+    Duration wanted = std::chrono::seconds(metadata.deletionGracePeriodSeconds.value_or(
+        update.gone ? 1 : update.pod.spec.terminationGracePeriodSeconds.value_or(30)));
+    wanted = std::max<Duration>(wanted, 1s);
+    state.grace = std::min(state.grace.value_or(wanted), wanted);
+  }
+  return state;
+}
+
+void PodWorkers::start(PodRuntime& runtime, int threads) {
+  runtime_ = &runtime;
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this](std::stop_token stop) { run(stop); });
+}
+
+void PodWorkers::stop() {
+  for (std::jthread& thread : threads_) thread.request_stop();
+  threads_.clear();
+  std::map<std::string, std::unique_ptr<Worker>> ended;
+  {
+    MutexLock lock(mutex_);
+    ended.swap(workers_);
+  }
+  // Outside the lock: hook tasks are canceled and joined here, and they may still wake a pod.
+}
+
+void PodWorkers::adopt_pod(client::Ref<api::Pod> pod, PodState state, bool gone) {
+  auto worker = std::make_unique<Worker>();
+  std::string uid = pod->metadata.uid;
+  worker->pod = std::move(pod);
+  worker->pods = std::move(state);
+  worker->gone = gone;
+  MutexLock lock(mutex_);
+  workers_[uid] = std::move(worker);
+  queue_.add({"", uid});
+}
+
+void PodWorkers::update(const client::Ref<api::Pod>& pod) {
+  const std::string& uid = pod->metadata.uid;
+  MutexLock lock(mutex_);
+  auto& worker = workers_[uid];
+  if (!worker) {
+    worker = std::make_unique<Worker>();
+    // Known to no runtime: what its status says of earlier runs still counts.
+    worker->pods = adopt(*pod, {}, clock_.wall_now());
+  }
+  worker->pod = pod;
+  queue_.add({"", uid});
+}
+
+void PodWorkers::removed(const std::string& uid) {
+  MutexLock lock(mutex_);
+  auto found = workers_.find(uid);
+  if (found == workers_.end()) return;
+  found->second->gone = true;
+  queue_.add({"", uid});
+}
+
+void PodWorkers::exited(const runtime::ContainerStatus& container) {
+  auto uid = container.labels.find(kPodUid);
+  if (uid == container.labels.end()) return;
+  MutexLock lock(mutex_);
+  auto found = workers_.find(uid->second);
+  if (found == workers_.end()) return;
+  found->second->exits.push_back(container);
+  queue_.add({"", uid->second});
+}
+
+void PodWorkers::probed(const ProbeNews& news) {
+  MutexLock lock(mutex_);
+  auto found = workers_.find(news.pod_uid);
+  if (found == workers_.end()) return;
+  found->second->probes.push_back(news);
+  queue_.add({"", news.pod_uid});
+}
+
+void PodWorkers::wake(const std::string& uid) { queue_.add({"", uid}); }
+
+void PodWorkers::config_changed(bool secret, const client::ObjectKey& key) {
+  MutexLock lock(mutex_);
+  for (const auto& [uid, worker] : workers_)
+    if (worker->pod->metadata.namespace_ == key.namespace_ && refers_to(*worker->pod, secret, key.name))
+      queue_.add({"", uid});
+}
+
+std::optional<PodSnapshot> PodWorkers::snapshot(const client::ObjectKey& pod) const {
+  MutexLock lock(mutex_);
+  for (const auto& [uid, worker] : workers_) {
+    if (client::key_of(*worker->pod) != pod || worker->gone) continue;
+    PodSnapshot copy = worker->snapshot;
+    copy.pod = worker->pod;
+    return copy;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> PodWorkers::image_ids_in_use() const {
+  std::vector<std::string> images;
+  MutexLock lock(mutex_);
+  for (const auto& [uid, worker] : workers_)
+    for (const api::ContainerStatus& status : worker->pod->status.containerStatuses)
+      images.push_back(status.imageID);
+  return images;
+}
+
+PodWorkers::Worker* PodWorkers::take(const std::string& uid, Step& step) {
+  MutexLock lock(mutex_);
+  auto found = workers_.find(uid);
+  if (found == workers_.end()) return nullptr;
+  Worker& worker = *found->second;
+  step = {worker.pod, worker.gone, std::move(worker.exits), std::move(worker.probes)};
+  worker.exits.clear();
+  worker.probes.clear();
+  return &worker;
+}
+
+void PodWorkers::publish(Worker& worker, const Step& step) {
+  PodSnapshot snapshot;
+  snapshot.ips = worker.pods.ips;
+  snapshot.has_sandbox = !worker.pods.sandbox.empty();
+  for (const auto& [name, record] : worker.pods.containers) {
+    if (!record.current) continue;
+    snapshot.containers[name] = {record.current->container.id, record.current->attempt, record.running(),
+                                 true};
+  }
+  MutexLock lock(mutex_);
+  worker.snapshot = std::move(snapshot);
+  worker.snapshot.pod = step.pod;
+}
+
+Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
+  auto make = [&](const api::Pod& base) {
+    return make_status({base, worker.pods, runtime_->facts().ip, api::Time::from(clock_.wall_now()),
+                        worker.state.phase != Phase::Syncing && worker.finished});
+  };
+  if (make(pod) == pod.status) return ok();
+  Result<client::Ref<api::Pod>> written = client_.update_with_retry<api::Pod>(
+      client::key_of(pod),
+      [&](api::Pod& latest) {
+        if (latest.metadata.uid != pod.metadata.uid) return false;
+        api::PodStatus next = make(latest);
+        if (next == latest.status) return false;
+        latest.status = std::move(next);
+        return true;
+      },
+      true);
+  if (!written.ok() && written.error().code() != Code::NotFound) return std::move(written).error();
+  return ok();
+}
+
+/// All containers have ended: the last status, the undo of the hooks, and for a deleted pod the end of its
+/// object.
+Status PodWorkers::finish(Worker& worker, const Step& step) {
+  const api::Pod& pod = *step.pod;
+  worker.finished = true;
+  if (!step.gone) TRY(write_status(worker, pod));
+  TRY(runtime_->clean_up(pod, worker.pods));
+  worker.state.phase = Phase::Terminated;
+  if (!step.gone) TRY(write_status(worker, pod));
+  if (step.gone || pod.metadata.deletionTimestamp) TRY(runtime_->remove_logs(pod.metadata.uid));
+  if (step.gone || !pod.metadata.deletionTimestamp || worker.deleted) return ok();
+  client::DeleteOptions options;
+  options.grace_seconds = 0;
+  options.uid = pod.metadata.uid;
+  Result<client::AnyRef> removed = client_.remove<api::Pod>(client::key_of(pod), options);
+  if (!removed.ok() && removed.error().code() != Code::NotFound && removed.error().code() != Code::Conflict)
+    return std::move(removed).error();
+  worker.deleted = true;
+  return ok();
+}
+
+Status PodWorkers::act(Worker& worker, const Step& step, Alarm& alarm) {
+  const api::Pod& pod = *step.pod;
+  if (worker.state.phase == Phase::Syncing) {
+    Result<PodRuntime::Progress> progress = runtime_->sync(pod, worker.pods, alarm);
+    publish(worker, step);
+    if (progress.ok() && progress.value().finished) {
+      worker.state = observe(worker.state, {pod, step.gone, true});
+    } else {
+      TRY(write_status(worker, pod));
+      if (!progress.ok()) return std::move(progress).error();
+      return ok();
+    }
+  }
+  if (worker.state.phase == Phase::Terminating) {
+    TRY_ASSIGN(bool stopped, runtime_->stop(pod, worker.pods, *worker.state.grace, alarm));
+    publish(worker, step);
+    if (!stopped) return step.gone ? ok() : write_status(worker, pod);
+  }
+  return finish(worker, step);
+}
+
+Result<Alarm> PodWorkers::step(const std::string& uid) {
+  Step step;
+  Worker* worker = take(uid, step);
+  Alarm alarm;
+  if (worker == nullptr) return alarm;
+  for (const runtime::ContainerStatus& container : step.exits)
+    runtime_->container_exited(*step.pod, worker->pods, container);
+  for (const ProbeNews& news : step.probes) runtime_->probed(*step.pod, worker->pods, news);
+  worker->state = observe(worker->state, {*step.pod, step.gone, false});
+  TRY(act(*worker, step, alarm));
+  publish(*worker, step);
+  if (worker->state.phase == Phase::Terminated && step.gone) {
+    MutexLock lock(mutex_);
+    workers_.erase(uid);
+  }
+  return alarm;
+}
+
+void PodWorkers::run(std::stop_token stop) {
+  while (std::optional<client::ObjectKey> key = queue_.take(stop)) {
+    Result<Alarm> alarm = step(key->name);
+    if (!alarm.ok()) {
+      log::warning("kubelet", "pod {}: {}", key->name, alarm.error().message());
+      queue_.retry(*key);
+    } else {
+      queue_.forget(*key);
+      TimePoint due = alarm.value().due();
+      if (due != TimePoint::max()) queue_.add_after(*key, std::max<Duration>(due - clock_.now(), 0ns));
+    }
+    queue_.done(*key);
+  }
+}
+
+}  // namespace skiff::kubelet
