@@ -51,7 +51,7 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       runtime_({parts.client, parts.node, parts.images, parts.network, cgroups_, volumes_, handlers_, probes_,
                 events_, parts.clock, parts.random},
                facts(description_), [this](const std::string& uid) { workers_.wake(uid); }),
-      access_(std::make_unique<KubeletAccess>(workers_, runtime_, parts.node, parts.clock)),
+      access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, parts.clock)),
       registration_(parts.client, parts.clock, description_),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),

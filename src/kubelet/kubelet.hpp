@@ -58,8 +58,8 @@ class Kubelet {
   static Result<std::unique_ptr<Kubelet>> start(KubeletSpec spec, KubeletParts parts);
   ~Kubelet();
 
-  /// Lives as long as the kubelet.
-  client::NodeAccess& access() { return *access_; }
+  /// Not to be used once the kubelet is gone.
+  std::shared_ptr<client::NodeAccess> access() { return access_; }
   /// Ids of images that pods here use.
   std::vector<std::string> images_in_use() const { return workers_.image_ids_in_use(); }
 
@@ -86,7 +86,7 @@ class Kubelet {
   PodWorkers workers_;
   ProbeRunner probes_;
   PodRuntime runtime_;
-  std::unique_ptr<KubeletAccess> access_;
+  std::shared_ptr<KubeletAccess> access_;
   NodeRegistration registration_;
   std::atomic<bool> adopted_{false};
   client::AnyInformer pods_, config_maps_, secrets_;
