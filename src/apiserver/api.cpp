@@ -27,7 +27,9 @@ bool is_health_path(std::string_view path) {
 }
 
 // What anybody may see without saying who they are.
-bool is_public(std::string_view path) { return is_health_path(path) || path == "/version" || path == "/version/"; }
+bool is_public(std::string_view path) {
+  return is_health_path(path) || path == "/version" || path == "/version/";
+}
 
 // The door for RBAC: every authenticated user may do everything until the authorisation issue fills it.
 Status authorise(const User&, const RequestInfo&) { return ok(); }
@@ -67,10 +69,12 @@ Response Api::handle(const Request& request) {
   std::vector<std::string> warnings;
   Result<Response> answered = answer(request, warnings);
   Response response = answered.ok() ? std::move(answered).value() : Response(status_reply(answered.error()));
-  std::visit([&warnings](auto& reply) {
-    if constexpr (!std::is_same_v<std::remove_reference_t<decltype(reply)>, UpgradeReply>)
-      add_headers(reply.headers, warnings);
-  }, response);
+  std::visit(
+      [&warnings](auto& reply) {
+        if constexpr (!std::is_same_v<std::remove_reference_t<decltype(reply)>, UpgradeReply>)
+          add_headers(reply.headers, warnings);
+      },
+      response);
   return response;
 }
 
@@ -89,12 +93,14 @@ Result<Response> Api::answer(const Request& request, std::vector<std::string>& w
 
 Result<Response> Api::serve_resource(const Request& request, const RequestInfo& info, const User& user,
                                      std::vector<std::string>& warnings) {
-  if (!discovery_.has_version(info.group, info.version)) return Response(text_reply(404, "404 page not found\n"));
+  if (!discovery_.has_version(info.group, info.version))
+    return Response(text_reply(404, "404 page not found\n"));
   const registry::Resource* resource = options_.registry.find(info.group, info.version, info.resource);
   if (resource == nullptr) return resource_not_found();
   TRY_ASSIGN(Verb verb, find_verb(info, *resource));
   TRY_ASSIGN(registry::RequestContext context, context_of(request, user));
-  Call call{request, info, user, *resource, options_.registry, options_.nodes, options_.clock.wall_now(), {}, context};
+  Call call{request, info,   user, *resource, options_.registry, options_.nodes, options_.clock.wall_now(),
+            {},      context};
   bool plain = info.subresource.empty() || info.subresource == "status" || info.subresource == "scale";
   if (plain) {
     TRY_ASSIGN(call.form, negotiate(request));
@@ -112,7 +118,8 @@ Result<registry::RequestContext> Api::context_of(const Request& request, const U
   if (context.field_manager.empty()) context.field_manager = manager_of(request);
   std::string_view dry_run = request.parameter("dryRun");
   if (!dry_run.empty() && dry_run != "All")
-    return error(Code::Invalid, "dryRun: Unsupported value: {}: supported values: \"All\"", api::quote(dry_run));
+    return error(Code::Invalid, "dryRun: Unsupported value: {}: supported values: \"All\"",
+                 api::quote(dry_run));
   context.dry_run = dry_run == "All";
   std::string_view validation = request.parameter("fieldValidation");
   using Validation = registry::RequestContext::FieldValidation;
@@ -120,7 +127,8 @@ Result<registry::RequestContext> Api::context_of(const Request& request, const U
   if (validation == "Ignore") context.field_validation = Validation::Ignore;
   static constexpr std::array<std::string_view, 4> kKnown{"", "Strict", "Warn", "Ignore"};
   if (std::ranges::find(kKnown, validation) == kKnown.end())
-    return error(Code::Invalid, "fieldValidation: Unsupported value: {}: supported values: \"Ignore\", \"Warn\", \"Strict\"",
+    return error(Code::Invalid,
+                 "fieldValidation: Unsupported value: {}: supported values: \"Ignore\", \"Warn\", \"Strict\"",
                  api::quote(validation));
   return context;
 }
@@ -147,7 +155,8 @@ Result<Response> Api::serve_path(const Request& request) {
   if (std::optional<Reply> document = openapi_.serve(request)) return Response(std::move(*document));
   if (std::optional<Reply> document = discovery_.serve(request)) return Response(std::move(*document));
   if (path == "/") {
-    Json paths = {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
+    Json paths = {"/api",        "/api/v1",     "/apis",   "/healthz", "/livez",
+                  "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
     return Response(json_reply(200, Json{{"paths", std::move(paths)}}.dump(2)));
   }
   return Response(text_reply(404, "404 page not found\n"));

@@ -26,8 +26,8 @@ struct ApiOptions {
   Clock& clock;
   Authenticator authenticator;
   client::NodeAccessByName nodes;
-  std::string git_version;           // "v1.36.0+skiff.0.1.0"
-  std::vector<HealthCheck> health;   // besides ping
+  std::string git_version;          // "v1.36.0+skiff.0.1.0"
+  std::vector<HealthCheck> health;  // besides ping
 };
 
 /// Any thread. One per cluster; outlived by what its options refer to.

@@ -14,8 +14,10 @@ namespace {
 constexpr std::string_view kWebSocketBearer = "base64url.bearer.authorization.k8s.io.";
 
 User service_account_user(const TokenClaims& claims) {
-  return {claims.subject(), claims.service_account.uid,
-          {"system:serviceaccounts", "system:serviceaccounts:" + claims.token_namespace, "system:authenticated"}};
+  return {
+      claims.subject(),
+      claims.service_account.uid,
+      {"system:serviceaccounts", "system:serviceaccounts:" + claims.token_namespace, "system:authenticated"}};
 }
 
 Error unauthorized(std::string why) { return Error(Code::Unauthorized, std::move(why)); }
@@ -66,7 +68,8 @@ Result<std::optional<User>> Authenticator::authenticate(const Request& request) 
   TRY_ASSIGN(TokenClaims claims, signer->verify(token, clock->wall_now()));
   TRY(still_exists<api::ServiceAccount>(*cluster, {claims.token_namespace, claims.service_account.name},
                                         claims.service_account.uid));
-  if (claims.pod) TRY(still_exists<api::Pod>(*cluster, {claims.token_namespace, claims.pod->name}, claims.pod->uid));
+  if (claims.pod)
+    TRY(still_exists<api::Pod>(*cluster, {claims.token_namespace, claims.pod->name}, claims.pod->uid));
   return std::optional<User>(service_account_user(claims));
 }
 

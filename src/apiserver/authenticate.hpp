@@ -33,8 +33,8 @@ struct Authenticator {
   Result<std::optional<User>> authenticate(const Request& request) const;
 };
 
-/// The bearer token of a request, from its Authorization header or, as browsers must send it, from the WebSocket
-/// protocol list ("base64url.bearer.authorization.k8s.io.<token>"); empty when there is none.
+/// The bearer token of a request, from its Authorization header or, as browsers must send it, from the
+/// WebSocket protocol list ("base64url.bearer.authorization.k8s.io.<token>"); empty when there is none.
 std::string bearer_token(const Request& request);
 
 }  // namespace skiff::apiserver

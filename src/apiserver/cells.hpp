@@ -20,7 +20,8 @@ struct CellEntry {
 
 template <class T, void (*Rule)(const T&, Row&)>
 CellEntry cells_of() {
-  return {&api::kind_of<T>(), [](const void* object, Row& row) { Rule(*static_cast<const T*>(object), row); }};
+  return {&api::kind_of<T>(),
+          [](const void* object, Row& row) { Rule(*static_cast<const T*>(object), row); }};
 }
 
 template <class Entries>

@@ -93,7 +93,8 @@ Status add_extension(X509* certificate, X509* issuer, int nid, const char* value
 
 bool is_ip_address(const std::string& text) {
   in6_addr buffer{};
-  return ::inet_pton(AF_INET, text.c_str(), &buffer) == 1 || ::inet_pton(AF_INET6, text.c_str(), &buffer) == 1;
+  return ::inet_pton(AF_INET, text.c_str(), &buffer) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), &buffer) == 1;
 }
 
 // Built name by name, not through a configuration string, so that a comma in a name cannot add another.
@@ -101,8 +102,8 @@ Status add_alternative_names(X509* certificate, const std::vector<std::string>& 
   if (names.empty()) return ok();
   std::unique_ptr<GENERAL_NAMES, OpensslDeleter<GENERAL_NAMES_free>> list(GENERAL_NAMES_new());
   for (const std::string& name : names) {
-    GENERAL_NAME* entry = a2i_GENERAL_NAME(nullptr, nullptr, nullptr, is_ip_address(name) ? GEN_IPADD : GEN_DNS,
-                                           name.c_str(), 0);
+    GENERAL_NAME* entry = a2i_GENERAL_NAME(nullptr, nullptr, nullptr,
+                                           is_ip_address(name) ? GEN_IPADD : GEN_DNS, name.c_str(), 0);
     if (entry == nullptr) return openssl_error("subject alternative name '" + name + "'");
     sk_GENERAL_NAME_push(list.get(), entry);
   }

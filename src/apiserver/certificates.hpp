@@ -16,7 +16,8 @@ struct CertificatePair {
   std::string key;
 };
 
-/// How long a certificate is good for. It starts a minute in the past, for machines whose clocks differ a little.
+/// How long a certificate is good for. It starts a minute in the past, for machines whose clocks differ a
+/// little.
 struct Validity {
   WallTime from;
   std::chrono::hours span;

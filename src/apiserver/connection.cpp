@@ -19,8 +19,9 @@ int accept_any_certificate(int, X509_STORE_CTX*) { return 1; }
 int select_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
                     unsigned int in_size, void*) {
   unsigned char* chosen = nullptr;
-  int found = SSL_select_next_proto(&chosen, out_size, reinterpret_cast<const unsigned char*>(kProtocols.data()),
-                                    static_cast<unsigned>(kProtocols.size()), in, in_size);
+  int found =
+      SSL_select_next_proto(&chosen, out_size, reinterpret_cast<const unsigned char*>(kProtocols.data()),
+                            static_cast<unsigned>(kProtocols.size()), in, in_size);
   *out = chosen;
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
@@ -28,7 +29,8 @@ int select_protocol(SSL*, const unsigned char** out, unsigned char* out_size, co
 std::vector<std::string> subject_entries(X509* certificate, int nid) {
   std::vector<std::string> values;
   X509_NAME* name = X509_get_subject_name(certificate);
-  for (int i = X509_NAME_get_index_by_NID(name, nid, -1); i >= 0; i = X509_NAME_get_index_by_NID(name, nid, i)) {
+  for (int i = X509_NAME_get_index_by_NID(name, nid, -1); i >= 0;
+       i = X509_NAME_get_index_by_NID(name, nid, i)) {
     unsigned char* text = nullptr;
     int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)));
     if (size < 0) continue;
@@ -89,9 +91,13 @@ Result<SslContextPtr> make_context(const TlsSettings& settings) {
 
 Connection::Progress progress_of(SSL* ssl, int returned) {
   switch (SSL_get_error(ssl, returned)) {
-    case SSL_ERROR_WANT_READ: return Connection::Progress::WantRead;
-    case SSL_ERROR_WANT_WRITE: return Connection::Progress::WantWrite;
-    default: ERR_clear_error(); return Connection::Progress::Closed;
+    case SSL_ERROR_WANT_READ:
+      return Connection::Progress::WantRead;
+    case SSL_ERROR_WANT_WRITE:
+      return Connection::Progress::WantWrite;
+    default:
+      ERR_clear_error();
+      return Connection::Progress::Closed;
   }
 }
 
@@ -174,7 +180,8 @@ Connection::Transfer Connection::read(char* buffer, size_t size) {
   int got = SSL_read(tls_->ssl.get(), buffer, static_cast<int>(std::min<size_t>(size, 1U << 30)));
   if (got > 0) return {Progress::Done, static_cast<size_t>(got)};
   Progress progress = progress_of(tls_->ssl.get(), got);
-  if (progress == Progress::Closed) tls_->usable = (SSL_get_shutdown(tls_->ssl.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
+  if (progress == Progress::Closed)
+    tls_->usable = (SSL_get_shutdown(tls_->ssl.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
   return {progress, 0};
 }
 
@@ -185,7 +192,8 @@ Connection::Transfer Connection::write(std::string_view data) {
         Progress::WantWrite);
   }
   ERR_clear_error();
-  int put = SSL_write(tls_->ssl.get(), data.data(), static_cast<int>(std::min<size_t>(data.size(), 1U << 30)));
+  int put =
+      SSL_write(tls_->ssl.get(), data.data(), static_cast<int>(std::min<size_t>(data.size(), 1U << 30)));
   if (put > 0) return {Progress::Done, static_cast<size_t>(put)};
   Progress progress = progress_of(tls_->ssl.get(), put);
   tls_->usable = progress != Progress::Closed;

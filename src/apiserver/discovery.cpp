@@ -14,7 +14,8 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-// kube-apiserver lists groups by the priority of their APIServices; clients resolve short names in this order.
+// kube-apiserver lists groups by the priority of their APIServices; clients resolve short names in this
+// order.
 constexpr std::array<std::string_view, 22> kGroupOrder{"",
                                                        "apiregistration.k8s.io",
                                                        "apps",
@@ -160,7 +161,8 @@ bool Discovery::has_version(std::string_view group, std::string_view version) co
 }
 
 std::string Discovery::core_versions() const {
-  Json document = {{"kind", "APIVersions"}, {"versions", Json::array()}, {"serverAddressByClientCIDRs", Json::array()}};
+  Json document = {
+      {"kind", "APIVersions"}, {"versions", Json::array()}, {"serverAddressByClientCIDRs", Json::array()}};
   for (const Group& group : groups_)
     for (const Version& version : group.versions)
       if (group.name.empty()) document["versions"].push_back(version.version);
@@ -173,7 +175,8 @@ std::string Discovery::group_document(const Group& group, bool with_kind) const 
   document["name"] = group.name;
   document["versions"] = Json::array();
   for (const Version& version : group.versions)
-    document["versions"].push_back({{"groupVersion", group_version(group, version)}, {"version", version.version}});
+    document["versions"].push_back(
+        {{"groupVersion", group_version(group, version)}, {"version", version.version}});
   document["preferredVersion"] = document["versions"][0];
   return document.dump();
 }
@@ -230,7 +233,8 @@ std::optional<Reply> Discovery::serve(const Request& request) const {
   if (parts.size() == 1) {
     if (std::optional<std::string> version = wants_aggregated(request)) {
       Reply reply = json_reply(200, aggregated(core, *version));
-      reply.content_type = "application/json;g=apidiscovery.k8s.io;v=" + *version + ";as=APIGroupDiscoveryList";
+      reply.content_type =
+          "application/json;g=apidiscovery.k8s.io;v=" + *version + ";as=APIGroupDiscoveryList";
       reply.headers.emplace("Vary", "Accept");
       return reply;
     }

@@ -1,5 +1,6 @@
 #pragma once
-// What the API offers: /api, /apis, /apis/<group>, /apis/<group>/<version>, and the aggregated form of the first two.
+// What the API offers: /api, /apis, /apis/<group>, /apis/<group>/<version>, and the aggregated form of the
+// first two.
 
 #include <optional>
 #include <string>

@@ -68,7 +68,8 @@ std::string head_of(int status, const Headers& headers) {
 }
 
 bool is_loopback(std::string_view address) {
-  return address.empty() || address.starts_with("127.") || address == "::1" || address.starts_with("::ffff:127.");
+  return address.empty() || address.starts_with("127.") || address == "::1" ||
+         address.starts_with("::ffff:127.");
 }
 
 std::optional<std::string> gzip(const std::string& data) {
@@ -197,7 +198,9 @@ RequestReader::State RequestReader::refuse(int status, std::string_view reason) 
 
 RequestReader::State RequestReader::refuse_body_size() {
   keep_alive_ = false;
-  refusal_ = Reply{413, "application/json", {},
+  refusal_ = Reply{413,
+                   "application/json",
+                   {},
                    std::make_shared<std::string>(fmt::format(
                        R"({{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure",)"
                        R"("message":"Request entity too large: limit is {}",)"
@@ -208,7 +211,8 @@ RequestReader::State RequestReader::refuse_body_size() {
 }
 
 RequestReader::State RequestReader::read_head() {
-  size_t start = buffer_.find_first_not_of("\r\n");  // RFC 9112, 2.2: empty lines before a request are ignored
+  size_t start =
+      buffer_.find_first_not_of("\r\n");  // RFC 9112, 2.2: empty lines before a request are ignored
   if (start != 0) {
     buffer_.erase(0, start);
     scanned_ = 0;
@@ -233,7 +237,8 @@ RequestReader::State RequestReader::read_head() {
 
 RequestReader::State RequestReader::frame_body(bool http_1_1) {
   if (request_.headers.contains("Transfer-Encoding")) {
-    if (!equal_ignoring_case(request_.header("Transfer-Encoding"), "chunked")) return refuse(501, "transfer encoding");
+    if (!equal_ignoring_case(request_.header("Transfer-Encoding"), "chunked"))
+      return refuse(501, "transfer encoding");
     // Both at once is how requests are smuggled.
     if (request_.headers.contains("Content-Length")) return refuse(400, "");
     chunked_.emplace(limits_.body_bytes);
@@ -270,37 +275,68 @@ RequestReader::State RequestReader::read_body() {
 
 std::string_view status_text(int status) {
   switch (status) {
-    case 100: return "Continue";
-    case 101: return "Switching Protocols";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 406: return "Not Acceptable";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 413: return "Request Entity Too Large";
-    case 414: return "Request URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 422: return "Unprocessable Entity";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Unknown";
+    case 100:
+      return "Continue";
+    case 101:
+      return "Switching Protocols";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 413:
+      return "Request Entity Too Large";
+    case 414:
+      return "Request URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 422:
+      return "Unprocessable Entity";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Unknown";
   }
 }
 
@@ -336,7 +372,8 @@ bool has_token(std::string_view list, std::string_view token) {
 
 void compress(const Request& request, Reply& reply) {
   if (!reply.body || reply.body->size() <= kCompressFrom || is_loopback(request.remote_address)) return;
-  if (reply.headers.contains("Content-Encoding") || !has_token(request.header("Accept-Encoding"), "gzip")) return;
+  if (reply.headers.contains("Content-Encoding") || !has_token(request.header("Accept-Encoding"), "gzip"))
+    return;
   std::optional<std::string> packed = gzip(*reply.body);
   if (!packed) return;
   reply.body = std::make_shared<std::string>(std::move(*packed));

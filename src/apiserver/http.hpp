@@ -120,8 +120,8 @@ void close_chunk(std::string& out);
 /// True when the comma-separated `list` contains `token` (case does not matter, parameters are cut off).
 bool has_token(std::string_view list, std::string_view token);
 
-/// Replaces a large body by its gzip form when the request accepts it, as kube-apiserver does. Not for clients on
-/// this machine: over loopback compressing costs more than it saves.
+/// Replaces a large body by its gzip form when the request accepts it, as kube-apiserver does. Not for
+/// clients on this machine: over loopback compressing costs more than it saves.
 void compress(const Request& request, Reply& reply);
 
 }  // namespace skiff::apiserver

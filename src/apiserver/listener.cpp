@@ -194,7 +194,8 @@ bool Listener::Core::accept_from(std::uint64_t id) {
 bool Listener::Core::accept_one(int socket) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  UniqueFd accepted(::accept4(socket, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  UniqueFd accepted(
+      ::accept4(socket, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!accepted) {
     if (errno == EMFILE || errno == ENFILE) {
       // Without this the connection would stay pending and wake a worker for ever.
@@ -294,9 +295,15 @@ Listener::Core::Wait Listener::Core::step(std::unique_ptr<Client>& client) {
       case Client::Phase::Handshake:
         if (Wait shaken = shake_hands(*client); client->phase == Client::Phase::Handshake) wait = shaken;
         break;
-      case Client::Phase::Reading: wait = read_request(client); break;
-      case Client::Phase::Writing: wait = write_answer(*client); break;
-      case Client::Phase::Lingering: wait = linger(*client); break;
+      case Client::Phase::Reading:
+        wait = read_request(client);
+        break;
+      case Client::Phase::Writing:
+        wait = write_answer(*client);
+        break;
+      case Client::Phase::Lingering:
+        wait = linger(*client);
+        break;
     }
     if (wait) return *wait;
   }
@@ -352,7 +359,8 @@ std::optional<Listener::Core::Wait> Listener::Core::respond(std::unique_ptr<Clie
     queue_reply(*client, *reply, request.method == "HEAD");
     return std::nullopt;
   }
-  if (auto* streamed = std::get_if<StreamReply>(&response)) return stream(std::move(client), std::move(*streamed));
+  if (auto* streamed = std::get_if<StreamReply>(&response))
+    return stream(std::move(client), std::move(*streamed));
   return upgrade(std::move(client), std::move(std::get<UpgradeReply>(response)));
 }
 
@@ -428,7 +436,8 @@ Listener::Core::Wait Listener::Core::stream(std::unique_ptr<Client> client, Stre
     // Ready for writing at once: a worker looks at what was already sent.
     park(id, std::move(next), early.empty() && later.empty() ? Wait::Read : Wait::Write);
   };
-  StreamOptions options{stream_head(reply), reply.late_head, reply.limit, std::move(reply.tick), reply.interval};
+  StreamOptions options{stream_head(reply), reply.late_head, reply.limit, std::move(reply.tick),
+                        reply.interval};
   std::shared_ptr<StreamSink> sink =
       streamer->open(std::move(client->connection), std::move(options), std::move(ended));
   if (!reply.own_thread) {
@@ -509,7 +518,8 @@ void Listener::unlisten(SocketId socket) {
 void Listener::stop() { core_->stop(); }
 
 ListenerStats Listener::stats() const {
-  return {core_->connections, core_->worker_count, core_->streamer->open_streams(), core_->sessions.running()};
+  return {core_->connections, core_->worker_count, core_->streamer->open_streams(),
+          core_->sessions.running()};
 }
 
 }  // namespace skiff::apiserver

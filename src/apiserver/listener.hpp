@@ -16,13 +16,13 @@ struct ListenerSettings {
   size_t max_connections = 8192;  // further ones are closed as they come
   size_t min_workers = 2;
   size_t max_workers = 32;
-  size_t max_sessions = 1024;                // upgrades and followed logs, a thread each
-  size_t stream_buffer_bytes = 64U << 20;    // per streaming answer; what it holds is mostly shared with others
+  size_t max_sessions = 1024;              // upgrades and followed logs, a thread each
+  size_t stream_buffer_bytes = 64U << 20;  // per streaming answer; what it holds is mostly shared with others
   Duration handshake_timeout = 10s;
-  Duration request_timeout = 60s;            // from a request's first byte to its last
-  Duration idle_timeout = 120s;              // between requests
-  Duration write_timeout = 60s;              // without progress
-  Duration stop_patience = 2s;               // for streams to be read to their end
+  Duration request_timeout = 60s;  // from a request's first byte to its last
+  Duration idle_timeout = 120s;    // between requests
+  Duration write_timeout = 60s;    // without progress
+  Duration stop_patience = 2s;     // for streams to be read to their end
 };
 
 struct ListenerStats {
@@ -36,7 +36,8 @@ class Listener {
  public:
   using SocketId = std::uint64_t;
 
-  /// `tls` outlives the listener; null serves without TLS (tests). `handler` may be called until stop() returns.
+  /// `tls` outlives the listener; null serves without TLS (tests). `handler` may be called until stop()
+  /// returns.
   static Result<std::unique_ptr<Listener>> create(ListenerSettings settings, const TlsAcceptor* tls,
                                                   Handler handler);
   ~Listener();
@@ -47,7 +48,8 @@ class Listener {
   /// Closes that socket; its connections live on.
   void unlisten(SocketId socket);
 
-  /// Accepts nothing more, lets running requests finish, ends streams cleanly, stops sessions, joins all threads.
+  /// Accepts nothing more, lets running requests finish, ends streams cleanly, stops sessions, joins all
+  /// threads.
   void stop();
 
   ListenerStats stats() const;

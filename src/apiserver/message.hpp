@@ -1,6 +1,6 @@
 #pragma once
-// What passes between the transport (listener, streamer, sessions) and the API behind it: plain requests and three
-// kinds of answer. No httplib, no sockets.
+// What passes between the transport (listener, streamer, sessions) and the API behind it: plain requests and
+// three kinds of answer. No httplib, no sockets.
 
 #include <strings.h>
 
@@ -81,8 +81,9 @@ class StreamSink {
  public:
   virtual ~StreamSink() = default;
 
-  /// Queues `pieces`, which stay together, and returns at once. False once the stream is over: the client went away,
-  /// was too slow (more than the listener's stream buffer was waiting for it), or close() was called.
+  /// Queues `pieces`, which stay together, and returns at once. False once the stream is over: the client
+  /// went away, was too slow (more than the listener's stream buffer was waiting for it), or close() was
+  /// called.
   virtual bool write(std::initializer_list<Chunk> pieces) = 0;
   bool write(Chunk chunk) { return write({std::move(chunk)}); }
 
@@ -92,33 +93,36 @@ class StreamSink {
   /// Ends the answer cleanly after everything queued so far. Further writes are dropped.
   virtual void close() = 0;
 
-  /// `callback` runs once, when the stream is over for whatever reason; at once, on this thread, if it already is,
-  /// otherwise on the streamer's thread, where it must not block.
+  /// `callback` runs once, when the stream is over for whatever reason; at once, on this thread, if it
+  /// already is, otherwise on the streamer's thread, where it must not block.
   virtual void on_closed(std::function<void()> callback) = 0;
 
   /// Waits until less than `bytes` are queued. False once the stream is over or `stop` was requested.
   virtual bool wait_below(size_t bytes, std::stop_token stop) = 0;
 };
 
-/// A long answer in chunks (watch, followed log): the connection moves to the streamer thread and costs no other.
+/// A long answer in chunks (watch, followed log): the connection moves to the streamer thread and costs no
+/// other.
 struct StreamReply {
   int status = 200;
   std::string content_type = "application/json";
   Headers headers;
-  /// Called once with the sink, on the worker thread that took the request, or on a thread of its own (owned and
-  /// joined by the listener) when `own_thread` is set; only there it may block. `stop` is the server's shutdown.
+  /// Called once with the sink, on the worker thread that took the request, or on a thread of its own (owned
+  /// and joined by the listener) when `own_thread` is set; only there it may block. `stop` is the server's
+  /// shutdown.
   std::function<void(std::shared_ptr<StreamSink>, std::stop_token)> start;
   bool own_thread = false;
-  bool late_head = false;  // the head waits for the first bytes, or for answer() in its place
+  bool late_head = false;         // the head waits for the first bytes, or for answer() in its place
   std::optional<Duration> limit;  // the answer is ended cleanly after this long
-  /// Called on the streamer's thread, where it must not block: every `interval` (if set), and right before `limit`
-  /// ends the answer.
+  /// Called on the streamer's thread, where it must not block: every `interval` (if set), and right before
+  /// `limit` ends the answer.
   std::function<void(StreamSink&)> tick;
   std::optional<Duration> interval;
 };
 
-/// The connection leaves HTTP: 101 with `headers` is written, then `run` has it on a thread of its own (owned and
-/// joined by the listener) until it returns. `early` is what the client had already sent beyond the request.
+/// The connection leaves HTTP: 101 with `headers` is written, then `run` has it on a thread of its own (owned
+/// and joined by the listener) until it returns. `early` is what the client had already sent beyond the
+/// request.
 struct UpgradeReply {
   Headers headers;
   std::function<void(Connection&, std::string early, std::stop_token)> run;

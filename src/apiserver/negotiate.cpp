@@ -50,7 +50,7 @@ Chunk metadata_list(const Form& form, const registry::ListPage& page) {
 
 Chunk table_of(const Form& form, const api::KindInfo& kind, const std::vector<TableItem>& items,
                const api::ListMeta& metadata, WallTime now) {
-  return std::make_shared<std::string>(write_table(kind, items, metadata, form.table, now) + "\n");
+  return std::make_shared<std::string>(write_table(kind, items, metadata, form.table, now));
 }
 
 Chunk table_of_one(const Form& form, const client::AnyRef& object, const std::string* json, WallTime now) {
@@ -106,10 +106,12 @@ Result<Form> negotiate(const Request& request) {
 
 Chunk write_object(const Form& form, const registry::Object& object, WallTime now) {
   switch (form.kind) {
-    case Form::Kind::Object: return object.shared_json();
-    case Form::Kind::Table: return table_of_one(form, object.any(), &object.json(), now);
+    case Form::Kind::Object:
+      return object.shared_json();
+    case Form::Kind::Table:
+      return table_of_one(form, object.any(), &object.json(), now);
     case Form::Kind::Metadata:
-      return std::make_shared<std::string>(partial_metadata(object.metadata(), form.version) + "\n");
+      return std::make_shared<std::string>(partial_metadata(object.metadata(), form.version));
   }
   return nullptr;
 }
@@ -117,10 +119,11 @@ Chunk write_object(const Form& form, const registry::Object& object, WallTime no
 Chunk write_object(const Form& form, const client::AnyRef& object, WallTime now) {
   switch (form.kind) {
     case Form::Kind::Object:
-      return std::make_shared<std::string>(api::encode_json(*object.kind().type, object.get()) + "\n");
-    case Form::Kind::Table: return table_of_one(form, object, nullptr, now);
+      return std::make_shared<std::string>(api::encode_json(*object.kind().type, object.get()));
+    case Form::Kind::Table:
+      return table_of_one(form, object, nullptr, now);
     case Form::Kind::Metadata:
-      return std::make_shared<std::string>(partial_metadata(object.metadata(), form.version) + "\n");
+      return std::make_shared<std::string>(partial_metadata(object.metadata(), form.version));
   }
   return nullptr;
 }

@@ -29,7 +29,7 @@ bool is_json(const MediaType& type);
 /// NotAcceptable when nothing that is accepted can be made.
 Result<Form> negotiate(const Request& request);
 
-/// `object` in `form`.
+/// `object` in `form`, without a line break, so that it can stand in a watch event.
 Chunk write_object(const Form& form, const registry::Object& object, WallTime now);
 /// The same for an object that was not read from the store.
 Chunk write_object(const Form& form, const client::AnyRef& object, WallTime now);

@@ -61,7 +61,8 @@ class Schemas {
 };
 
 const char* const kApiVersionDoc =
-    "The version of the schema of this object. The server may convert older versions and refuses unknown ones.";
+    "The version of the schema of this object. The server may convert older versions and refuses unknown "
+    "ones.";
 const char* const kKindDoc = "The kind of this object, in CamelCase. It cannot be changed.";
 
 Json text_property(const char* doc) { return {{"description", doc}, {"type", "string"}}; }
@@ -72,8 +73,10 @@ void Schemas::add_scalar(const char* name) {
   if (name == kTime || name == kMicroTime) schema["format"] = "date-time";
   if (name == kIntOrString) schema["format"] = "int-or-string";
   if (v3_ && name == kIntOrString)
-    schema = {{"format", "int-or-string"}, {"oneOf", Json::array({{{"type", "integer"}}, {{"type", "string"}}})}};
-  if (v3_ && name == kQuantity) schema = {{"oneOf", Json::array({{{"type", "string"}}, {{"type", "number"}}})}};
+    schema = {{"format", "int-or-string"},
+              {"oneOf", Json::array({{{"type", "integer"}}, {{"type", "string"}}})}};
+  if (v3_ && name == kQuantity)
+    schema = {{"oneOf", Json::array({{{"type", "string"}}, {{"type", "number"}}})}};
   schemas_[name] = std::move(schema);
 }
 
@@ -83,19 +86,33 @@ Json Schemas::value(const api::FieldInfo& field) {
     return reference(name);
   };
   switch (field.value) {
-    case api::ValueKind::String: return {{"type", "string"}};
-    case api::ValueKind::Bool: return {{"type", "boolean"}};
-    case api::ValueKind::Int32: return {{"type", "integer"}, {"format", "int32"}};
-    case api::ValueKind::Int64: return {{"type", "integer"}, {"format", "int64"}};
-    case api::ValueKind::Double: return {{"type", "number"}, {"format", "double"}};
-    case api::ValueKind::Bytes: return {{"type", "string"}, {"format", "byte"}};
-    case api::ValueKind::Time: return scalar(kTime);
-    case api::ValueKind::MicroTime: return scalar(kMicroTime);
-    case api::ValueKind::Quantity: return scalar(kQuantity);
-    case api::ValueKind::IntOrString: return scalar(kIntOrString);
-    case api::ValueKind::Raw: return {{"type", "object"}};
-    case api::ValueKind::Struct: add(field.type()); return reference(field.type().openapi_name);
-    case api::ValueKind::StringList: return {{"type", "array"}, {"items", {{"type", "string"}}}};
+    case api::ValueKind::String:
+      return {{"type", "string"}};
+    case api::ValueKind::Bool:
+      return {{"type", "boolean"}};
+    case api::ValueKind::Int32:
+      return {{"type", "integer"}, {"format", "int32"}};
+    case api::ValueKind::Int64:
+      return {{"type", "integer"}, {"format", "int64"}};
+    case api::ValueKind::Double:
+      return {{"type", "number"}, {"format", "double"}};
+    case api::ValueKind::Bytes:
+      return {{"type", "string"}, {"format", "byte"}};
+    case api::ValueKind::Time:
+      return scalar(kTime);
+    case api::ValueKind::MicroTime:
+      return scalar(kMicroTime);
+    case api::ValueKind::Quantity:
+      return scalar(kQuantity);
+    case api::ValueKind::IntOrString:
+      return scalar(kIntOrString);
+    case api::ValueKind::Raw:
+      return {{"type", "object"}};
+    case api::ValueKind::Struct:
+      add(field.type());
+      return reference(field.type().openapi_name);
+    case api::ValueKind::StringList:
+      return {{"type", "array"}, {"items", {{"type", "string"}}}};
   }
   return Json::object();
 }
@@ -106,9 +123,14 @@ void put_enum(Json& schema, const api::FieldInfo& field) {
 
 void put_list_facts(Json& schema, const api::FieldInfo& field) {
   switch (field.list_type) {
-    case api::ListType::Unset: break;
-    case api::ListType::Atomic: schema["x-kubernetes-list-type"] = "atomic"; break;
-    case api::ListType::Set: schema["x-kubernetes-list-type"] = "set"; break;
+    case api::ListType::Unset:
+      break;
+    case api::ListType::Atomic:
+      schema["x-kubernetes-list-type"] = "atomic";
+      break;
+    case api::ListType::Set:
+      schema["x-kubernetes-list-type"] = "set";
+      break;
     case api::ListType::Map:
       schema["x-kubernetes-list-type"] = "map";
       schema["x-kubernetes-list-map-keys"] = split(field.list_keys, ',');
@@ -126,7 +148,8 @@ Json Schemas::field(const api::FieldInfo& field) {
   if (v3_ && schema.contains("$ref") && !container) schema = {{"allOf", Json::array({std::move(schema)})}};
   put_enum(schema, field);
   if (field.shape == api::Shape::List) schema = {{"type", "array"}, {"items", std::move(schema)}};
-  if (field.shape == api::Shape::Map) schema = {{"type", "object"}, {"additionalProperties", std::move(schema)}};
+  if (field.shape == api::Shape::Map)
+    schema = {{"type", "object"}, {"additionalProperties", std::move(schema)}};
   if (*field.schema_default) schema["default"] = Json::parse(field.schema_default, nullptr, false);
   if (*field.doc) schema["description"] = field.doc;
   put_list_facts(schema, field);
@@ -172,10 +195,12 @@ void Schemas::add_list(const api::KindInfo& kind) {
         {"kind", text_property(kKindDoc)},
         {"metadata", std::move(metadata)}}},
       {"x-kubernetes-group-version-kind",
-       Json::array({{{"group", kind.group}, {"version", kind.version}, {"kind", std::string(kind.kind) + "List"}}})}};
+       Json::array(
+           {{{"group", kind.group}, {"version", kind.version}, {"kind", std::string(kind.kind) + "List"}}})}};
 }
 
-/// The operations of one kind. Clients look for the query parameters that a verb knows (dryRun, fieldValidation).
+/// The operations of one kind. Clients look for the query parameters that a verb knows (dryRun,
+/// fieldValidation).
 class Paths {
  public:
   Paths(bool v3, const Schemas& schemas) : v3_(v3), schemas_(schemas) {}
@@ -184,9 +209,11 @@ class Paths {
     std::string base = *kind.group ? fmt::format("/apis/{}/{}", kind.group, kind.version)
                                    : fmt::format("/api/{}", kind.version);
     std::string place = kind.namespaced ? base + "/namespaces/{namespace}/" : base + "/";
-    add_path(place + kind.plural, kind, kind.verbs, {{"list", "get"}, {"create", "post"}, {"deletecollection", "delete"}});
+    add_path(place + kind.plural, kind, kind.verbs,
+             {{"list", "get"}, {"create", "post"}, {"deletecollection", "delete"}});
     std::string one = place + kind.plural + "/{name}";
-    const std::vector<VerbMethod> on_one{{"get", "get"}, {"update", "put"}, {"patch", "patch"}, {"delete", "delete"}};
+    const std::vector<VerbMethod> on_one{
+        {"get", "get"}, {"update", "put"}, {"patch", "patch"}, {"delete", "delete"}};
     add_path(one, kind, kind.verbs, on_one);
     if (kind.namespaced) add_path(base + "/" + kind.plural, kind, kind.verbs, {{"list", "get"}});
     for (const api::SubresourceInfo& sub : kind.subresources) {
@@ -230,9 +257,11 @@ class Paths {
     if (verb.starts_with("delete"))
       for (const char* name : {"gracePeriodSeconds", "orphanDependents", "propagationPolicy"})
         out.push_back(parameter(name, std::string_view(name) == "gracePeriodSeconds" ? "integer"
-                                      : std::string_view(name) == "orphanDependents" ? "boolean" : "string"));
+                                      : std::string_view(name) == "orphanDependents" ? "boolean"
+                                                                                     : "string"));
     if (verb == "list" || verb == "deletecollection") {
-      for (const char* name : {"labelSelector", "fieldSelector", "continue", "resourceVersion", "resourceVersionMatch"})
+      for (const char* name :
+           {"labelSelector", "fieldSelector", "continue", "resourceVersion", "resourceVersionMatch"})
         out.push_back(parameter(name, "string"));
       for (const char* name : {"limit", "timeoutSeconds"}) out.push_back(parameter(name, "integer"));
       if (verb == "list")
@@ -271,7 +300,8 @@ class Paths {
     if (item.empty()) return;
     item["parameters"] = Json::array();
     if (path.find("{name}") != path.npos) item["parameters"].push_back(parameter("name", "string", "path"));
-    if (path.find("{namespace}") != path.npos) item["parameters"].push_back(parameter("namespace", "string", "path"));
+    if (path.find("{namespace}") != path.npos)
+      item["parameters"].push_back(parameter("namespace", "string", "path"));
     paths_[path] = std::move(item);
   }
 
@@ -313,7 +343,8 @@ std::string openapi_v2(const Discovery& discovery, const std::string& version) {
   return document.dump();
 }
 
-std::string openapi_v3(const Discovery::Group&, const Discovery::Version& version, const std::string& release) {
+std::string openapi_v3(const Discovery::Group&, const Discovery::Version& version,
+                       const std::string& release) {
   Schemas schemas(true);
   Paths paths(true, schemas);
   for (const api::KindInfo* kind : version.kinds) {
@@ -358,11 +389,13 @@ std::optional<Reply> OpenApi::serve(const Request& request) {
     Chunk packed = cached("v2.pb", [&text] { return openapi_v2_protobuf(*text); });
     return Reply{200, kProtobufV2, {}, packed};
   }
-  if (path == "/openapi/v3") return Reply{200, "application/json", {}, cached("v3", [this] { return index_v3(); })};
+  if (path == "/openapi/v3")
+    return Reply{200, "application/json", {}, cached("v3", [this] { return index_v3(); })};
   for (const Discovery::Group& group : discovery_.groups()) {
     for (const Discovery::Version& version : group.versions) {
       if (path != "/openapi/v3/" + path_of(group, version)) continue;
-      return Reply{200, "application/json", {}, cached(path, [&] { return openapi_v3(group, version, version_); })};
+      return Reply{
+          200, "application/json", {}, cached(path, [&] { return openapi_v3(group, version, version_); })};
     }
   }
   return std::nullopt;

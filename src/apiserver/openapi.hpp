@@ -11,8 +11,8 @@
 
 namespace skiff::apiserver {
 
-/// /openapi/v2 (JSON, and the protobuf that kubectl before 1.27 insists on), /openapi/v3 and /openapi/v3/<path>.
-/// Any thread.
+/// /openapi/v2 (JSON, and the protobuf that kubectl before 1.27 insists on), /openapi/v3 and
+/// /openapi/v3/<path>. Any thread.
 class OpenApi {
  public:
   OpenApi(const Discovery& discovery, std::string version)
@@ -34,9 +34,10 @@ class OpenApi {
 /// The whole API as Swagger 2.0.
 std::string openapi_v2(const Discovery& discovery, const std::string& version);
 /// One group version as OpenAPI 3.0.
-std::string openapi_v3(const Discovery::Group& group, const Discovery::Version& version, const std::string& release);
-/// A Swagger 2.0 document in the binary form of gnostic's openapi.v2.Document: definitions and the parameters of
-/// operations, which is what clients read of it.
+std::string openapi_v3(const Discovery::Group& group, const Discovery::Version& version,
+                       const std::string& release);
+/// A Swagger 2.0 document in the binary form of gnostic's openapi.v2.Document: definitions and the parameters
+/// of operations, which is what clients read of it.
 std::string openapi_v2_protobuf(const std::string& document);
 
 }  // namespace skiff::apiserver

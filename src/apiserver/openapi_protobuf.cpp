@@ -60,7 +60,8 @@ std::string schema_message(const Json& schema);
 
 std::string properties_message(const Json& properties) {
   std::string out;
-  for (const auto& [name, schema] : properties.items()) put_bytes(out, 1, named(name, schema_message(schema)));
+  for (const auto& [name, schema] : properties.items())
+    put_bytes(out, 1, named(name, schema_message(schema)));
   return out;
 }
 
@@ -101,7 +102,8 @@ std::string parameter_message(const Json& parameter) {
   return wrapped(1, wrapped(2, wrapped(path ? 4 : 3, out)));
 }
 
-// Responses { repeated NamedResponseValue response_code = 1; }, each a ResponseValue { Response response = 1; }
+// Responses { repeated NamedResponseValue response_code = 1; }, each a ResponseValue { Response response = 1;
+// }
 std::string responses_message(const Json& responses) {
   std::string out;
   for (const auto& [code, response] : responses.items()) {
@@ -123,8 +125,8 @@ std::string operation_message(const Json& operation) {
 }
 
 std::string path_item_message(const Json& item) {
-  static constexpr std::pair<const char*, int> kMethods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5},
-                                                             {"patch", 8}};
+  static constexpr std::pair<const char*, int> kMethods[] = {
+      {"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"patch", 8}};
   std::string out;
   for (const auto& [method, field] : kMethods)
     if (item.contains(method)) put_bytes(out, field, operation_message(item[method]));
@@ -140,7 +142,8 @@ std::string openapi_v2_protobuf(const std::string& text) {
   put_text(info, 1, document["info"], "title");
   put_text(info, 2, document["info"], "version");
   std::string paths;
-  for (const auto& [path, item] : document["paths"].items()) put_bytes(paths, 2, named(path, path_item_message(item)));
+  for (const auto& [path, item] : document["paths"].items())
+    put_bytes(paths, 2, named(path, path_item_message(item)));
   std::string out;
   put_text(out, 1, document, "swagger");
   put_bytes(out, 2, info);

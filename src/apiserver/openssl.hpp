@@ -20,7 +20,9 @@ namespace skiff::apiserver {
 template <auto Free>
 struct OpensslDeleter {
   template <class T>
-  void operator()(T* object) const { Free(object); }
+  void operator()(T* object) const {
+    Free(object);
+  }
 };
 
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslDeleter<EVP_PKEY_free>>;

@@ -1,5 +1,5 @@
-// Port-forward: pairs of SPDY streams (error and data, matched by their request id), each pair one connection to a
-// port of the pod; the SPDY bytes travel plain or inside binary WebSocket messages.
+// Port-forward: pairs of SPDY streams (error and data, matched by their request id), each pair one connection
+// to a port of the pod; the SPDY bytes travel plain or inside binary WebSocket messages.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -76,7 +76,8 @@ bool PortForwardSession::receive(std::string_view bytes) {
   if (tunnel_) {
     std::vector<WebSocketMessage> messages;
     alive = tunnel_->receive(bytes, messages).ok() && !tunnel_->peer_closed();
-    for (const WebSocketMessage& message : messages) alive = spdy_.receive(message.payload, events).ok() && alive;
+    for (const WebSocketMessage& message : messages)
+      alive = spdy_.receive(message.payload, events).ok() && alive;
   } else {
     alive = spdy_.receive(bytes, events).ok();
   }
@@ -156,7 +157,8 @@ void PortForwardSession::to_pod(Forward& forward) {
 
 void PortForwardSession::from_pod(Forward& forward) {
   std::array<char, 32U << 10> buffer;
-  ssize_t got = sys::retry_eintr([&] { return ::recv(forward.socket.get(), buffer.data(), buffer.size(), 0); });
+  ssize_t got =
+      sys::retry_eintr([&] { return ::recv(forward.socket.get(), buffer.data(), buffer.size(), 0); });
   if (got > 0) return spdy_.send(forward.data, {buffer.data(), static_cast<size_t>(got)});
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
   forward.pod_done = true;

@@ -41,8 +41,10 @@ class WireReader {
         TRY_ASSIGN(field.integer, varint());
         return field;
       }
-      case 1: return fixed(field, 8);
-      case 5: return fixed(field, 4);
+      case 1:
+        return fixed(field, 8);
+      case 5:
+        return fixed(field, 4);
       case 2: {
         TRY_ASSIGN(std::uint64_t size, varint());
         if (size > rest_.size()) return malformed();
@@ -51,7 +53,8 @@ class WireReader {
         rest_.remove_prefix(size);
         return field;
       }
-      default: return malformed();
+      default:
+        return malformed();
     }
   }
 
@@ -125,20 +128,26 @@ Result<json> string_list(std::string_view message) {
   return items;
 }
 
-Result<json> message_json(std::string_view message, const api::TypeInfo& type, const std::string& prefix, int depth);
+Result<json> message_json(std::string_view message, const api::TypeInfo& type, const std::string& prefix,
+                          int depth);
 
 Result<json> value_json(const api::FieldInfo& info, const WireField& field, int depth) {
   switch (info.value) {
-    case api::ValueKind::String: return json(field.bytes);
-    case api::ValueKind::Bool: return json(field.integer != 0);
-    case api::ValueKind::Int32: return json(static_cast<std::int32_t>(field.integer));
-    case api::ValueKind::Int64: return json(static_cast<std::int64_t>(field.integer));
+    case api::ValueKind::String:
+      return json(field.bytes);
+    case api::ValueKind::Bool:
+      return json(field.integer != 0);
+    case api::ValueKind::Int32:
+      return json(static_cast<std::int32_t>(field.integer));
+    case api::ValueKind::Int64:
+      return json(static_cast<std::int64_t>(field.integer));
     case api::ValueKind::Double: {
       double value = 0;
       std::memcpy(&value, &field.integer, sizeof value);
       return json(value);
     }
-    case api::ValueKind::Bytes: return json(base64_encode(field.bytes));
+    case api::ValueKind::Bytes:
+      return json(base64_encode(field.bytes));
     case api::ValueKind::Time: {
       if (field.bytes.empty()) return json(nullptr);
       TRY_ASSIGN(WallTime time, moment(field.bytes));
@@ -153,10 +162,14 @@ Result<json> value_json(const api::FieldInfo& info, const WireField& field, int 
       TRY_ASSIGN(std::string_view text, delimited(field.bytes, 1));
       return json(text.empty() ? "0" : text);
     }
-    case api::ValueKind::IntOrString: return int_or_string(field.bytes);
-    case api::ValueKind::Raw: return raw_json(field.bytes);
-    case api::ValueKind::Struct: return message_json(field.bytes, info.type(), "", depth + 1);
-    case api::ValueKind::StringList: return string_list(field.bytes);
+    case api::ValueKind::IntOrString:
+      return int_or_string(field.bytes);
+    case api::ValueKind::Raw:
+      return raw_json(field.bytes);
+    case api::ValueKind::Struct:
+      return message_json(field.bytes, info.type(), "", depth + 1);
+    case api::ValueKind::StringList:
+      return string_list(field.bytes);
   }
   return malformed();
 }
@@ -178,7 +191,8 @@ bool is_number(api::ValueKind kind) {
   return kind == api::ValueKind::Int32 || kind == api::ValueKind::Int64 || kind == api::ValueKind::Bool;
 }
 
-// Sets what `field` says on `object`; repeated fields come as often as they have elements (numbers perhaps packed).
+// Sets what `field` says on `object`; repeated fields come as often as they have elements (numbers perhaps
+// packed).
 Status take_field(json& object, const api::FieldInfo& info, const WireField& field, int depth) {
   json& place = object[info.name];
   if (info.shape == api::Shape::Map) {
@@ -205,7 +219,8 @@ Status take_field(json& object, const api::FieldInfo& info, const WireField& fie
 }
 
 // `prefix` is the path of embedded messages that JSON inlines: "2." while reading field 2 of such a type.
-Result<json> message_json(std::string_view message, const api::TypeInfo& type, const std::string& prefix, int depth) {
+Result<json> message_json(std::string_view message, const api::TypeInfo& type, const std::string& prefix,
+                          int depth) {
   if (depth > kMaxDepth) return malformed();
   json object = json::object();
   for (WireReader reader(message); !reader.done();) {

@@ -11,8 +11,8 @@ namespace skiff::apiserver {
 
 constexpr std::string_view kProtobufType = "application/vnd.kubernetes.protobuf";
 
-/// The JSON of a body that starts with "k8s\0" and carries an object of `type`. Unknown fields are skipped, as
-/// protobuf has it. BadRequest when it is malformed or nested too deeply.
+/// The JSON of a body that starts with "k8s\0" and carries an object of `type`. Unknown fields are skipped,
+/// as protobuf has it. BadRequest when it is malformed or nested too deeply.
 Result<std::string> json_from_protobuf(std::string_view body, const api::TypeInfo& type);
 
 }  // namespace skiff::apiserver

@@ -25,8 +25,8 @@ constexpr int kAnswerTimeoutMs = 30'000;  // between two pieces of an answer
 
 // What concerns one connection only is not passed on (RFC 9110, 7.6.1), nor who asked.
 constexpr std::array<std::string_view, 10> kHopHeaders{
-    "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
-    "Upgrade",    "Host",       "Authorization",    "Content-Length"};
+    "Connection", "Keep-Alive",    "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+    "Host",       "Authorization", "Content-Length"};
 
 bool is_hop_header(std::string_view name) {
   return std::ranges::any_of(kHopHeaders, [name](std::string_view known) {
@@ -69,9 +69,11 @@ Result<ProxyTarget> pod_target(Call& call, const ProxyName& name) {
       if (port == 0 && (name.port.empty() || declared.name == name.port))
         port = static_cast<std::uint16_t>(declared.containerPort);
   if (!name.port.empty()) port = port_number(name.port).value_or(port);
-  if (port == 0) return api::bad_request(fmt::format("pod {} has no port {}", name.name, api::quote(name.port)));
+  if (port == 0)
+    return api::bad_request(fmt::format("pod {} has no port {}", name.name, api::quote(name.port)));
   std::shared_ptr<client::NodeAccess> node = call.nodes(pod->spec.nodeName);
-  if (!node || pod->status.podIP.empty()) return error(Code::Unavailable, "address not allowed or pod not running");
+  if (!node || pod->status.podIP.empty())
+    return error(Code::Unavailable, "address not allowed or pod not running");
   client::ObjectKey key{call.info.namespace_, name.name};
   return ProxyTarget{[node, key, port] { return node->dial_pod(key, port); },
                      fmt::format("{}:{}", pod->status.podIP, port), path_of(call)};
@@ -91,11 +93,13 @@ Result<ProxyTarget> service_target(Call& call, const ProxyName& name) {
   TRY_ASSIGN(client::Ref<api::Service> service, call.registry.local_client().get<api::Service>(key));
   const api::ServicePort* chosen = nullptr;
   for (const api::ServicePort& port : service->spec.ports)
-    if (chosen == nullptr && (name.port.empty() || port.name == name.port || std::to_string(port.port) == name.port))
+    if (chosen == nullptr &&
+        (name.port.empty() || port.name == name.port || std::to_string(port.port) == name.port))
       chosen = &port;
   Error none = error(Code::Unavailable, "no endpoints available for service {}", api::quote(name.name));
-  if (chosen == nullptr) return error(Code::Unavailable, "no service port {} found for service {}",
-                                      api::quote(name.port), api::quote(name.name));
+  if (chosen == nullptr)
+    return error(Code::Unavailable, "no service port {} found for service {}", api::quote(name.port),
+                 api::quote(name.name));
   Result<client::Ref<api::Endpoints>> endpoints = call.registry.local_client().get<api::Endpoints>(key);
   std::shared_ptr<client::NodeAccess> node = any_node(call);
   if (!endpoints.ok() || !node) return none;
@@ -115,15 +119,16 @@ Result<ProxyTarget> node_target(Call& call, const ProxyName& name) {
   TRY_ASSIGN(client::Ref<api::Node> node, call.registry.local_client().get<api::Node>({"", name.name}));
   std::shared_ptr<client::NodeAccess> access = call.nodes(name.name);
   std::optional<std::uint16_t> port = port_number(name.port);
-  if (!access || !port) return error(Code::Unavailable, "node {} serves nothing on port {}", api::quote(name.name),
-                                     api::quote(name.port));
+  if (!access || !port)
+    return error(Code::Unavailable, "node {} serves nothing on port {}", api::quote(name.name),
+                 api::quote(name.port));
   return ProxyTarget{[access, number = *port] { return access->dial("127.0.0.1", number); },
                      fmt::format("{}:{}", name.name, *port), path_of(call)};
 }
 
 std::string request_text(const Request& request, const ProxyTarget& target) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method, target.path,
-                                 target.host);
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method,
+                                 target.path, target.host);
   for (const auto& [name, value] : request.headers)
     if (!is_hop_header(name)) text.append(name).append(": ").append(value).append("\r\n");
   if (!request.body.empty()) text.append(fmt::format("Content-Length: {}\r\n", request.body.size()));
@@ -136,7 +141,8 @@ Result<std::string> exchange(const Request& request, const ProxyTarget& target) 
   std::string answer;
   while (answer.size() < kMaxAnswer) {
     pollfd readable{fd.get(), POLLIN, 0};
-    if (::poll(&readable, 1, kAnswerTimeoutMs) == 0) return error(Code::Timeout, "{} does not answer", target.host);
+    if (::poll(&readable, 1, kAnswerTimeoutMs) == 0)
+      return error(Code::Timeout, "{} does not answer", target.host);
     TRY_ASSIGN(std::string piece, sys::read_some(fd, 64U << 10, target.host));
     if (piece.empty()) return answer;
     answer.append(piece);
@@ -146,7 +152,8 @@ Result<std::string> exchange(const Request& request, const ProxyTarget& target) 
 
 Result<Reply> parse_answer(const std::string& text, const std::string& host) {
   size_t end = text.find("\r\n\r\n");
-  Error malformed = error(Code::Unavailable, "error trying to reach service: malformed HTTP response from {}", host);
+  Error malformed =
+      error(Code::Unavailable, "error trying to reach service: malformed HTTP response from {}", host);
   if (end == text.npos || !text.starts_with("HTTP/1.") || text.size() < 12) return malformed;
   Reply reply;
   if (std::from_chars(text.data() + 9, text.data() + 12, reply.status).ec != std::errc{}) return malformed;

@@ -1,6 +1,6 @@
 #pragma once
-// GET (or any verb) .../pods/x/proxy/..., .../services/x/proxy/..., .../nodes/x/proxy/...: HTTP passed on to where
-// the object serves.
+// GET (or any verb) .../pods/x/proxy/..., .../services/x/proxy/..., .../nodes/x/proxy/...: HTTP passed on to
+// where the object serves.
 
 #include <functional>
 #include <string>
@@ -15,8 +15,8 @@ struct ProxyTarget {
   std::string path;  // with the query
 };
 
-/// Names are "name", "name:port" or "scheme:name:port" (plain http only); a Service is reached through one of its
-/// ready endpoints. BadRequest, NotFound or Unavailable (no endpoints available for service "x").
+/// Names are "name", "name:port" or "scheme:name:port" (plain http only); a Service is reached through one of
+/// its ready endpoints. BadRequest, NotFound or Unavailable (no endpoints available for service "x").
 Result<ProxyTarget> find_proxy_target(Call& call);
 
 /// Passes the request on and the answer back, each whole. Upgrades are not passed on.

@@ -79,7 +79,8 @@ bool RemoteSession::wait_for_streams() {
 
 void RemoteSession::feed_input(RemoteProcess& process) {
   while (process.input && !input_.empty()) {
-    ssize_t put = sys::retry_eintr([&] { return ::write(process.input.get(), input_.data(), input_.size()); });
+    ssize_t put =
+        sys::retry_eintr([&] { return ::write(process.input.get(), input_.data(), input_.size()); });
     if (put < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     if (put < 0) process.input.reset();  // the process reads no more
     if (put > 0) {
@@ -105,7 +106,8 @@ void RemoteSession::apply_resize(RemoteProcess& process) {
 }
 
 bool RemoteSession::pump(RemoteProcess& process) {
-  if (process.input) ::fcntl(process.input.get(), F_SETFL, ::fcntl(process.input.get(), F_GETFL) | O_NONBLOCK);
+  if (process.input)
+    ::fcntl(process.input.get(), F_SETFL, ::fcntl(process.input.get(), F_GETFL) | O_NONBLOCK);
   while (process.output || process.error) {
     feed_input(process);
     apply_resize(process);
@@ -158,15 +160,21 @@ std::string exit_status(const Result<int>& code, std::string_view command, bool 
   std::string text;
   if (!code.ok()) {
     text = fmt::format("error executing command in container: {}", code.error().message());
-    status = {{"metadata", json::object()}, {"status", "Failure"},
-              {"message", "Internal error occurred: " + text}, {"reason", "InternalError"},
-              {"details", {{"causes", json::array({{{"message", text}}})}}}, {"code", 500}};
+    status = {{"metadata", json::object()},
+              {"status", "Failure"},
+              {"message", "Internal error occurred: " + text},
+              {"reason", "InternalError"},
+              {"details", {{"causes", json::array({{{"message", text}}})}}},
+              {"code", 500}};
   } else if (code.value() != 0) {
     text = fmt::format("command terminated with non-zero exit code: error executing command {}, exit code {}",
                        command, code.value());
     json cause = {{"reason", "ExitCode"}, {"message", std::to_string(code.value())}};
-    status = {{"metadata", json::object()}, {"status", "Failure"}, {"message", text},
-              {"reason", "NonZeroExitCode"}, {"details", {{"causes", json::array({cause})}}}};
+    status = {{"metadata", json::object()},
+              {"status", "Failure"},
+              {"message", text},
+              {"reason", "NonZeroExitCode"},
+              {"details", {{"causes", json::array({cause})}}}};
   }
   return as_document ? status.dump(-1, ' ', false, json::error_handler_t::replace) : text;
 }
@@ -188,7 +196,8 @@ std::optional<TerminalSize> parse_resize(std::string& text) {
   return size;
 }
 
-Response remote_command(const Request& request, RemoteOptions options, std::string command, StartProcess start) {
+Response remote_command(const Request& request, RemoteOptions options, std::string command,
+                        StartProcess start) {
   Result<UpgradeChoice> choice = choose_upgrade(request, kRemoteWebSocketProtocols, kRemoteSpdyProtocols);
   if (!choice.ok()) return upgrade_refusal(choice.error());
   // A terminal has one output: asking for stderr as well is an error in kubectl and ignored here.

@@ -1,6 +1,6 @@
 #pragma once
-// Remote command and port-forward: what kubectl exec, attach and port-forward speak once the connection has left
-// HTTP, bridged to plain descriptors.
+// Remote command and port-forward: what kubectl exec, attach and port-forward speak once the connection has
+// left HTTP, bridged to plain descriptors.
 
 #include <functional>
 #include <memory>
@@ -14,7 +14,8 @@
 
 namespace skiff::apiserver {
 
-// ---- what the node side provides ---------------------------------------------------------------------------------
+// ---- what the node side provides
+// ---------------------------------------------------------------------------------
 
 struct TerminalSize {
   std::uint16_t columns = 0;
@@ -45,17 +46,21 @@ using StartProcess = std::function<Result<RemoteProcess>(std::stop_token)>;
 /// Opens a connection to a port of the pod.
 using DialPort = std::function<Result<UniqueFd>(std::uint16_t port)>;
 
-// ---- what the API server answers ---------------------------------------------------------------------------------
+// ---- what the API server answers
+// ---------------------------------------------------------------------------------
 
-/// The answer to an exec or attach request: an upgrade to WebSocket (v5, v4 and plain channel.k8s.io and their base64
-/// forms) or SPDY/3.1 (v4 to v1), or a 400 that says what is missing. `command` is for the text of a failure.
-Response remote_command(const Request& request, RemoteOptions options, std::string command, StartProcess start);
+/// The answer to an exec or attach request: an upgrade to WebSocket (v5, v4 and plain channel.k8s.io and
+/// their base64 forms) or SPDY/3.1 (v4 to v1), or a 400 that says what is missing. `command` is for the text
+/// of a failure.
+Response remote_command(const Request& request, RemoteOptions options, std::string command,
+                        StartProcess start);
 
-/// The answer to a port-forward request: SPDY/3.1, plain or inside WebSocket messages. `pod` is for the text of a
-/// failure.
+/// The answer to a port-forward request: SPDY/3.1, plain or inside WebSocket messages. `pod` is for the text
+/// of a failure.
 Response port_forward(const Request& request, std::string pod, DialPort dial);
 
-// ---- the protocols, for the sessions and their tests -------------------------------------------------------------
+// ---- the protocols, for the sessions and their tests
+// -------------------------------------------------------------
 
 enum class Channel : std::uint8_t { Input = 0, Output = 1, Error = 2, Status = 3, Resize = 4 };
 

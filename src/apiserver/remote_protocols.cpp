@@ -23,7 +23,8 @@ class WebSocketProtocol final : public RemoteProtocol {
         base64_(protocol.find("base64") != protocol.npos),
         close_signal_(protocol.starts_with("v5.")),
         documents_(protocol.starts_with("v5.") || protocol.starts_with("v4.")) {
-    // Kubernetes tells the client that the connection stands with an empty message on the lowest readable channel.
+    // Kubernetes tells the client that the connection stands with an empty message on the lowest readable
+    // channel.
     send(options.output ? Channel::Output : options.error ? Channel::Error : Channel::Status, {});
   }
 
@@ -37,7 +38,8 @@ class WebSocketProtocol final : public RemoteProtocol {
   void send(Channel channel, std::string_view data) override {
     auto number = static_cast<char>(channel);
     if (base64_) {
-      codec_.send(WebSocketOpcode::Text, std::string(1, static_cast<char>('0' + number)) + base64_encode(data));
+      codec_.send(WebSocketOpcode::Text,
+                  std::string(1, static_cast<char>('0' + number)) + base64_encode(data));
     } else {
       codec_.send(WebSocketOpcode::Binary, std::string(1, number).append(data));
     }
@@ -87,7 +89,8 @@ std::optional<Channel> channel_named(std::string_view name) {
 
 class SpdyProtocol final : public RemoteProtocol {
  public:
-  SpdyProtocol(std::string_view protocol, RemoteOptions options) : documents_(protocol == "v4.channel.k8s.io") {
+  SpdyProtocol(std::string_view protocol, RemoteOptions options)
+      : documents_(protocol == "v4.channel.k8s.io") {
     // The client opens one stream for each of these; only then may the process start.
     bool resizes = options.terminal && (documents_ || protocol == "v3.channel.k8s.io");
     missing_ = 1 + options.input + options.output + options.error + resizes;
@@ -120,14 +123,14 @@ class SpdyProtocol final : public RemoteProtocol {
     for (const auto& [channel, stream] : streams_) {
       if (stream != event.stream) continue;
       bool data = event.kind == SpdyEvent::Kind::Data;
-      events.push_back({data ? RemoteEvent::Kind::Data : RemoteEvent::Kind::Closed, channel, std::move(event.data)});
+      events.push_back(
+          {data ? RemoteEvent::Kind::Data : RemoteEvent::Kind::Closed, channel, std::move(event.data)});
       return;
     }
   }
   void open(const SpdyEvent& event) {
     auto type = event.headers.find("streamtype");
-    std::optional<Channel> channel =
-        type == event.headers.end() ? std::nullopt : channel_named(type->second);
+    std::optional<Channel> channel = type == event.headers.end() ? std::nullopt : channel_named(type->second);
     if (!channel || !streams_.emplace(*channel, event.stream).second) return spdy_.reset(event.stream);
     spdy_.reply(event.stream);
     --missing_;

@@ -48,7 +48,8 @@ std::string tail(const std::string& path, size_t from) {
 void take_namespace(std::vector<std::string>& parts, RequestInfo& info, size_t& consumed) {
   if (parts.size() < 2 || parts[0] != "namespaces") return;
   info.namespace_ = parts[1];
-  if (parts.size() < 3 || std::ranges::find(kNamespaceSubresources, parts[2]) != kNamespaceSubresources.end()) return;
+  if (parts.size() < 3 || std::ranges::find(kNamespaceSubresources, parts[2]) != kNamespaceSubresources.end())
+    return;
   parts.erase(parts.begin(), parts.begin() + 2);
   consumed += 2;
 }
@@ -88,7 +89,8 @@ RequestInfo parse_request_info(const Request& request) {
   if (parts.size() > 2) info.subresource = parts[2];
   if (parts.size() > 3) info.rest = tail(request.path, consumed + 3);
   if (info.subresource == "proxy" && info.rest.empty() && request.path.ends_with('/')) info.rest = "/";
-  if (info.verb == "get" && (watching || is_true(request, "watch")) && info.subresource.empty()) info.verb = "watch";
+  if (info.verb == "get" && (watching || is_true(request, "watch")) && info.subresource.empty())
+    info.verb = "watch";
   if (info.name.empty() && info.verb == "get") info.verb = "list";
   if (info.name.empty() && info.verb == "delete") info.verb = "deletecollection";
   return info;

@@ -10,7 +10,8 @@ namespace skiff::apiserver {
 
 struct RequestInfo {
   bool is_resource = false;  // below /api/<version>/ or /apis/<group>/<version>/
-  std::string verb;          // get list watch create update patch delete deletecollection; else the method, lower case
+  std::string
+      verb;  // get list watch create update patch delete deletecollection; else the method, lower case
   std::string path;
   std::string group;
   std::string version;

@@ -17,7 +17,8 @@ class Sessions {
   explicit Sessions(size_t limit) : limit_(limit) {}
   ~Sessions() { stop(); }
 
-  /// Runs `body` on a thread of its own. False, without running it, when the limit is reached or stop() has begun.
+  /// Runs `body` on a thread of its own. False, without running it, when the limit is reached or stop() has
+  /// begun.
   bool start(std::function<void(std::stop_token)> body);
 
   /// Requests all to stop and joins them. Not from one of them.

@@ -32,16 +32,71 @@ constexpr std::uint32_t kResetRefused = 3;
 constexpr std::uint32_t kResetCancel = 5;
 
 // The header dictionary of the SPDY/3 specification (2.6.10.1): words with their lengths, then plain text.
-constexpr std::array<std::string_view, 65> kDictionaryWords{
-    "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding",
-    "accept-language", "accept-ranges", "age", "allow", "authorization", "cache-control", "connection",
-    "content-base", "content-encoding", "content-language", "content-length", "content-location",
-    "content-md5", "content-range", "content-type", "date", "etag", "expect", "expires", "from", "host",
-    "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified",
-    "location", "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer",
-    "retry-after", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via",
-    "warning", "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url",
-    "public", "set-cookie", "keep-alive", "origin"};
+constexpr std::array<std::string_view, 65> kDictionaryWords{"options",
+                                                            "head",
+                                                            "post",
+                                                            "put",
+                                                            "delete",
+                                                            "trace",
+                                                            "accept",
+                                                            "accept-charset",
+                                                            "accept-encoding",
+                                                            "accept-language",
+                                                            "accept-ranges",
+                                                            "age",
+                                                            "allow",
+                                                            "authorization",
+                                                            "cache-control",
+                                                            "connection",
+                                                            "content-base",
+                                                            "content-encoding",
+                                                            "content-language",
+                                                            "content-length",
+                                                            "content-location",
+                                                            "content-md5",
+                                                            "content-range",
+                                                            "content-type",
+                                                            "date",
+                                                            "etag",
+                                                            "expect",
+                                                            "expires",
+                                                            "from",
+                                                            "host",
+                                                            "if-match",
+                                                            "if-modified-since",
+                                                            "if-none-match",
+                                                            "if-range",
+                                                            "if-unmodified-since",
+                                                            "last-modified",
+                                                            "location",
+                                                            "max-forwards",
+                                                            "pragma",
+                                                            "proxy-authenticate",
+                                                            "proxy-authorization",
+                                                            "range",
+                                                            "referer",
+                                                            "retry-after",
+                                                            "server",
+                                                            "te",
+                                                            "trailer",
+                                                            "transfer-encoding",
+                                                            "upgrade",
+                                                            "user-agent",
+                                                            "vary",
+                                                            "via",
+                                                            "warning",
+                                                            "www-authenticate",
+                                                            "method",
+                                                            "get",
+                                                            "status",
+                                                            "200 OK",
+                                                            "version",
+                                                            "HTTP/1.1",
+                                                            "url",
+                                                            "public",
+                                                            "set-cookie",
+                                                            "keep-alive",
+                                                            "origin"};
 constexpr std::string_view kDictionaryText =
     "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505203 No"
     "n-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403"
@@ -57,7 +112,8 @@ std::uint32_t read32(std::string_view bytes) {
 }
 
 void put(std::string& out, std::uint32_t value, int bytes) {
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
+  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
+    out.push_back(static_cast<char>(value >> shift & 0xff));
 }
 
 std::string number(std::uint32_t value) {
@@ -93,7 +149,8 @@ bool parse_headers(std::string_view block, SpdyHeaders& headers) {
     std::string name;
     std::string value;
     if (!take_string(block, name) || !take_string(block, value) || name.empty()) return false;
-    std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+    std::ranges::transform(name, name.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
     if (!headers.emplace(std::move(name), std::move(value)).second) return false;
   }
   return block.empty();
@@ -114,7 +171,8 @@ struct SpdySession::Stream {
 struct SpdySession::Zlib {
   Zlib() : dictionary(header_dictionary()) {
     ready = ::inflateInit(&in) == Z_OK && ::deflateInit(&out, Z_BEST_COMPRESSION) == Z_OK &&
-            ::deflateSetDictionary(&out, zlib_bytes(dictionary.data()), static_cast<uInt>(dictionary.size())) == Z_OK;
+            ::deflateSetDictionary(&out, zlib_bytes(dictionary.data()),
+                                   static_cast<uInt>(dictionary.size())) == Z_OK;
   }
   ~Zlib() {
     ::inflateEnd(&in);
@@ -165,19 +223,23 @@ Status SpdySession::receive(std::string_view bytes, std::vector<SpdyEvent>& even
 Status SpdySession::take_control(std::uint16_t type, std::uint8_t flags, std::string_view body,
                                  std::vector<SpdyEvent>& events) {
   switch (type) {
-    case kSynStream: return take_syn_stream(flags, body, events);
+    case kSynStream:
+      return take_syn_stream(flags, body, events);
     case kRstStream: {
       if (body.size() != 8) return fail("malformed RST_STREAM");
       SpdyStreamId id = read32(body) & 0x7fffffff;
       if (streams_.erase(id) > 0) events.push_back({SpdyEvent::Kind::Reset, id, {}, {}});
       return ok();
     }
-    case kSettings: return take_settings(body);
+    case kSettings:
+      return take_settings(body);
     case kPing:
       if (body.size() != 4) return fail("malformed PING");
       if (read32(body) % 2 == 1) control(kPing, 0, body);  // odd: asked by the client, not an answer to us
       return ok();
-    case kGoAway: peer_gone_ = true; return ok();
+    case kGoAway:
+      peer_gone_ = true;
+      return ok();
     case kSynReply:
     case kHeaders: {
       if (body.size() < 4) return fail("malformed header frame");
@@ -186,12 +248,15 @@ Status SpdySession::take_control(std::uint16_t type, std::uint8_t flags, std::st
       if ((flags & kFlagFin) != 0) return take_data(read32(body) & 0x7fffffff, true, {}, events);
       return ok();
     }
-    case kWindowUpdate: return take_window_update(body);
-    default: return ok();  // unknown control frames are to be ignored
+    case kWindowUpdate:
+      return take_window_update(body);
+    default:
+      return ok();  // unknown control frames are to be ignored
   }
 }
 
-Status SpdySession::take_syn_stream(std::uint8_t flags, std::string_view body, std::vector<SpdyEvent>& events) {
+Status SpdySession::take_syn_stream(std::uint8_t flags, std::string_view body,
+                                    std::vector<SpdyEvent>& events) {
   if (body.size() < 10) return fail("malformed SYN_STREAM");
   SpdyStreamId id = read32(body) & 0x7fffffff;
   TRY_ASSIGN(SpdyHeaders headers, inflate_headers(body.substr(10)));
@@ -211,7 +276,8 @@ Status SpdySession::take_syn_stream(std::uint8_t flags, std::string_view body, s
   return ok();
 }
 
-Status SpdySession::take_data(SpdyStreamId id, bool fin, std::string_view data, std::vector<SpdyEvent>& events) {
+Status SpdySession::take_data(SpdyStreamId id, bool fin, std::string_view data,
+                              std::vector<SpdyEvent>& events) {
   auto found = streams_.find(id);
   if (found == streams_.end() || found->second.peer_finished) {
     // A stream that we have just closed: its last data may still be on the way.
@@ -255,7 +321,8 @@ Status SpdySession::take_window_update(std::string_view body) {
   *window += delta;
   if (*window > 0x7fffffff) return fail("window overflow");
   for (auto& [other, stream] : streams_) flush(other, stream);
-  std::erase_if(streams_, [](const auto& entry) { return entry.second.finished && entry.second.peer_finished; });
+  std::erase_if(streams_,
+                [](const auto& entry) { return entry.second.finished && entry.second.peer_finished; });
   return ok();
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// SPDY/3.1, the server's side, as far as kubectl (moby/spdystream) uses it: what the client opens are streams with
-// headers; either side sends data on them. Pure: bytes in, events and bytes out.
+// SPDY/3.1, the server's side, as far as kubectl (moby/spdystream) uses it: what the client opens are streams
+// with headers; either side sends data on them. Pure: bytes in, events and bytes out.
 
 #include <cstdint>
 #include <map>
@@ -37,8 +37,8 @@ class SpdySession {
   SpdySession(SpdySession&&) noexcept;
   SpdySession& operator=(SpdySession&&) noexcept;
 
-  /// Takes received bytes and appends what they mean. BadRequest: the peer broke the protocol; a GOAWAY is in the
-  /// output and the session is over.
+  /// Takes received bytes and appends what they mean. BadRequest: the peer broke the protocol; a GOAWAY is in
+  /// the output and the session is over.
   Status receive(std::string_view bytes, std::vector<SpdyEvent>& events);
 
   /// Accepts a stream that the client opened (SYN_REPLY).
@@ -62,7 +62,8 @@ class SpdySession {
  private:
   struct Stream;
   struct Zlib;
-  Status take_control(std::uint16_t type, std::uint8_t flags, std::string_view body, std::vector<SpdyEvent>& events);
+  Status take_control(std::uint16_t type, std::uint8_t flags, std::string_view body,
+                      std::vector<SpdyEvent>& events);
   Status take_data(SpdyStreamId stream, bool fin, std::string_view data, std::vector<SpdyEvent>& events);
   Status take_syn_stream(std::uint8_t flags, std::string_view body, std::vector<SpdyEvent>& events);
   Status take_settings(std::string_view body);
@@ -79,7 +80,8 @@ class SpdySession {
   std::unique_ptr<Zlib> zlib_;
   std::map<SpdyStreamId, Stream> streams_;
   SpdyStreamId last_accepted_ = 0;
-  // spdystream neither counts windows nor sends WINDOW_UPDATE; only a peer that shows it does is held to them.
+  // spdystream neither counts windows nor sends WINDOW_UPDATE; only a peer that shows it does is held to
+  // them.
   bool peer_counts_ = false;
   std::int64_t initial_window_ = 65536;
   std::int64_t session_window_ = 65536;

@@ -8,25 +8,44 @@ namespace skiff::apiserver {
 
 int http_status(Code code) {
   switch (code) {
-    case Code::BadRequest: return 400;
-    case Code::Unauthorized: return 401;
-    case Code::Forbidden: return 403;
-    case Code::NotFound: return 404;
-    case Code::MethodNotAllowed: return 405;
-    case Code::NotAcceptable: return 406;
-    case Code::AlreadyExists: return 409;
-    case Code::Conflict: return 409;
-    case Code::Gone: return 410;
-    case Code::Expired: return 410;
-    case Code::TooLarge: return 413;
-    case Code::UnsupportedMediaType: return 415;
-    case Code::Invalid: return 422;
-    case Code::TooManyRequests: return 429;
-    case Code::Internal: return 500;
-    case Code::Unavailable: return 503;
-    case Code::Timeout: return 504;
-    case Code::Canceled: return 503;
-    case Code::System: return 500;
+    case Code::BadRequest:
+      return 400;
+    case Code::Unauthorized:
+      return 401;
+    case Code::Forbidden:
+      return 403;
+    case Code::NotFound:
+      return 404;
+    case Code::MethodNotAllowed:
+      return 405;
+    case Code::NotAcceptable:
+      return 406;
+    case Code::AlreadyExists:
+      return 409;
+    case Code::Conflict:
+      return 409;
+    case Code::Gone:
+      return 410;
+    case Code::Expired:
+      return 410;
+    case Code::TooLarge:
+      return 413;
+    case Code::UnsupportedMediaType:
+      return 415;
+    case Code::Invalid:
+      return 422;
+    case Code::TooManyRequests:
+      return 429;
+    case Code::Internal:
+      return 500;
+    case Code::Unavailable:
+      return 503;
+    case Code::Timeout:
+      return 504;
+    case Code::Canceled:
+      return 503;
+    case Code::System:
+      return 500;
   }
   return 500;
 }
@@ -56,7 +75,8 @@ void fill_details(api::StatusDetails& details, const Error& error) {
 // Kubernetes leaves the details of these out, and writes empty ones for the others.
 bool has_details(const Error& error) {
   if (error.detail() != nullptr) return true;
-  return is_internal(error.code()) || error.code() == Code::NotFound || error.code() == Code::MethodNotAllowed;
+  return is_internal(error.code()) || error.code() == Code::NotFound ||
+         error.code() == Code::MethodNotAllowed;
 }
 
 }  // namespace
@@ -64,7 +84,8 @@ bool has_details(const Error& error) {
 std::string status_document(const Error& error) {
   api::MetaStatus status;
   status.status = "Failure";
-  status.message = is_internal(error.code()) ? "Internal error occurred: " + error.message() : error.message();
+  status.message =
+      is_internal(error.code()) ? "Internal error occurred: " + error.message() : error.message();
   status.reason = error.code() == Code::Canceled ? "ServiceUnavailable" : to_string(error.code());
   status.code = http_status(error.code());
   if (has_details(error)) fill_details(status.details.emplace(), error);
@@ -96,7 +117,9 @@ Reply json_reply(int status, std::string body) {
   return {status, "application/json", {}, std::make_shared<std::string>(std::move(body))};
 }
 
-Error resource_not_found() { return Error(Code::NotFound, "the server could not find the requested resource"); }
+Error resource_not_found() {
+  return Error(Code::NotFound, "the server could not find the requested resource");
+}
 Error method_not_allowed() {
   return Error(Code::MethodNotAllowed, "the server does not allow this method on the requested resource");
 }

@@ -16,9 +16,9 @@
 namespace skiff::apiserver {
 
 namespace {
-constexpr size_t kGather = 32U << 10;     // chunks are joined up to this size before they are encrypted
-constexpr size_t kMaxEarly = 64U << 10;   // of what a client may send during an answer
-constexpr Duration kLastWords = 30s;      // for a client that does not read on to take the end of its answer
+constexpr size_t kGather = 32U << 10;    // chunks are joined up to this size before they are encrypted
+constexpr size_t kMaxEarly = 64U << 10;  // of what a client may send during an answer
+constexpr Duration kLastWords = 30s;     // for a client that does not read on to take the end of its answer
 }  // namespace
 
 // The queue (under mutex_) belongs to everyone, all the rest to the loop's thread.
@@ -73,7 +73,8 @@ class Streamer::Stream final : public StreamSink, public std::enable_shared_from
   bool replaced_ GUARDED_BY(mutex_) = false;  // head_ is a whole answer
   std::deque<Chunk> queue_ GUARDED_BY(mutex_);
   size_t queued_ GUARDED_BY(mutex_) = 0;
-  bool awaited_ GUARDED_BY(mutex_) = true;  // in Core::ready; true at first: attach() looks at the queue itself
+  bool awaited_ GUARDED_BY(mutex_) =
+      true;  // in Core::ready; true at first: attach() looks at the queue itself
   std::vector<std::function<void()>> callbacks_ GUARDED_BY(mutex_);
 };
 
@@ -271,7 +272,8 @@ bool Streamer::Core::watch(const std::shared_ptr<Stream>& stream, std::uint32_t 
     if (auto live = weak.lock()) on_event(live, happened);
   });
   if (!watched.ok()) {
-    log::warning("apiserver", "stream of {}: {}", stream->connection->remote_address(), watched.error().message());
+    log::warning("apiserver", "stream of {}: {}", stream->connection->remote_address(),
+                 watched.error().message());
     return false;
   }
   stream->watched = events;
@@ -373,8 +375,7 @@ Streamer::~Streamer() { stop(Duration::zero()); }
 
 std::shared_ptr<StreamSink> Streamer::open(std::unique_ptr<Connection> connection, StreamOptions options,
                                            Ended ended) {
-  auto stream =
-      std::make_shared<Stream>(core_, std::move(connection), std::move(options), std::move(ended));
+  auto stream = std::make_shared<Stream>(core_, std::move(connection), std::move(options), std::move(ended));
   ++core_->count;
   core_->loop->post([core = core_.get(), stream] { core->attach(stream); });
   return stream;

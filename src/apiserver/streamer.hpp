@@ -22,15 +22,16 @@ struct StreamOptions {
 /// Serves any number of chunked answers from one thread. Any thread may call it.
 class Streamer {
  public:
-  /// Receives the connection after a stream that ended cleanly, with what the client sent meanwhile; null when the
-  /// connection is lost. Called on the streamer's thread; must not block.
+  /// Receives the connection after a stream that ended cleanly, with what the client sent meanwhile; null
+  /// when the connection is lost. Called on the streamer's thread; must not block.
   using Ended = std::function<void(std::unique_ptr<Connection>, std::string early)>;
 
   /// A stream with more than `buffer_bytes` waiting for its client is closed.
   static Result<std::unique_ptr<Streamer>> create(size_t buffer_bytes);
   ~Streamer();
 
-  std::shared_ptr<StreamSink> open(std::unique_ptr<Connection> connection, StreamOptions options, Ended ended);
+  std::shared_ptr<StreamSink> open(std::unique_ptr<Connection> connection, StreamOptions options,
+                                   Ended ended);
 
   /// Ends all streams cleanly, gives their clients `patience` to read what is queued, and joins the thread.
   void stop(Duration patience);

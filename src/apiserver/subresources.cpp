@@ -1,4 +1,5 @@
-// Verbs on subresources: scale, binding and its like, and what a pod's node answers (log, exec, port-forward, proxy).
+// Verbs on subresources: scale, binding and its like, and what a pod's node answers (log, exec, port-forward,
+// proxy).
 
 #include <charconv>
 
@@ -30,9 +31,11 @@ Result<PodOnNode> find_pod(Call& call) {
   TRY_ASSIGN(registry::Object object, call.registry.get(call.resource, call.key()));
   PodOnNode found{object.any().as<api::Pod>(), nullptr};
   const std::string& node = found.pod->spec.nodeName;
-  if (node.empty()) return api::bad_request(fmt::format("pod {} does not have a host assigned", call.info.name));
+  if (node.empty())
+    return api::bad_request(fmt::format("pod {} does not have a host assigned", call.info.name));
   found.node = call.nodes(node);
-  if (!found.node) return error(Code::Unavailable, "node \"{}\" of pod {} cannot be reached", node, call.info.name);
+  if (!found.node)
+    return error(Code::Unavailable, "node \"{}\" of pod {} cannot be reached", node, call.info.name);
   return found;
 }
 
@@ -59,7 +62,8 @@ Result<std::string> choose_container(const api::Pod& pod, std::string_view wante
   return api::bad_request(fmt::format("container {} is not valid for pod {}", wanted, pod.metadata.name));
 }
 
-Result<std::optional<std::int64_t>> count_parameter(const Request& request, std::string_view name, std::int64_t least) {
+Result<std::optional<std::int64_t>> count_parameter(const Request& request, std::string_view name,
+                                                    std::int64_t least) {
   std::string_view text = request.parameter(name);
   if (text.empty()) return std::optional<std::int64_t>();
   std::int64_t value = 0;
@@ -67,7 +71,8 @@ Result<std::optional<std::int64_t>> count_parameter(const Request& request, std:
   if (failure != std::errc{} || end != text.data() + text.size())
     return api::bad_request(fmt::format("strconv.ParseInt: parsing {}: invalid syntax", api::quote(text)));
   if (value >= least) return std::optional(value);
-  return error(Code::Invalid, "PodLogOptions \"\" is invalid: {}: Invalid value: {}: must be greater than or equal to {}",
+  return error(Code::Invalid,
+               "PodLogOptions \"\" is invalid: {}: Invalid value: {}: must be greater than or equal to {}",
                name, value, least);
 }
 
@@ -117,7 +122,7 @@ RemoteProcess as_process(std::unique_ptr<client::ExecSession> owned) {
 }
 
 using StartSession = Result<std::unique_ptr<client::ExecSession>> (NodeAccess::*)(const client::ObjectKey&,
-                                                                                 const client::ExecOptions&);
+                                                                                  const client::ExecOptions&);
 
 Result<Response> remote(Call& call, StartSession start) {
   TRY_ASSIGN(PodOnNode found, find_pod(call));
@@ -127,10 +132,12 @@ Result<Response> remote(Call& call, StartSession start) {
     return api::bad_request("you must specify at least 1 of stdin, stdout, stderr");
   const std::string& phase = found.pod->status.phase;
   if (phase == "Succeeded" || phase == "Failed")
-    return api::bad_request(fmt::format("cannot exec into a container in a completed pod; current phase is {}", phase));
+    return api::bad_request(
+        fmt::format("cannot exec into a container in a completed pod; current phase is {}", phase));
   RemoteOptions wanted{options.in, options.out, options.err, options.tty};
   std::string command = "[" + join(options.command, " ") + "]";
-  StartProcess begin = [node = found.node, start, key = call.key(), options](std::stop_token) -> Result<RemoteProcess> {
+  StartProcess begin = [node = found.node, start, key = call.key(),
+                        options](std::stop_token) -> Result<RemoteProcess> {
     TRY_ASSIGN(std::unique_ptr<client::ExecSession> session, ((*node).*start)(key, options));
     return as_process(std::move(session));
   };
@@ -147,7 +154,8 @@ Result<Response> get_scale(Call& call) {
 Result<Response> update_scale(Call& call) {
   TRY_ASSIGN(std::string body, json_body(call.request, api::type_of<api::Scale>()));
   TRY_ASSIGN(Draft draft, call.registry.decode(api::kind_of<api::Scale>(), body, call.context));
-  TRY_ASSIGN(client::AnyRef scale, call.registry.update_scale(call.resource, call.key(), draft, call.context));
+  TRY_ASSIGN(client::AnyRef scale,
+             call.registry.update_scale(call.resource, call.key(), draft, call.context));
   return answer(call, 200, scale);
 }
 
@@ -161,12 +169,14 @@ Result<Response> patch_scale(Call& call) {
 Result<Response> create_subresource(Call& call) {
   const api::KindInfo* kind = call.resource.kind;
   for (const api::SubresourceInfo& known : call.resource.kind->subresources)
-    if (known.name == call.info.subresource && *known.kind != '\0') kind = api::find_kind(known.api_version, known.kind);
+    if (known.name == call.info.subresource && *known.kind != '\0')
+      kind = api::find_kind(known.api_version, known.kind);
   if (kind == nullptr) return resource_not_found();
   TRY_ASSIGN(std::string body, json_body(call.request, *kind->type));
   TRY_ASSIGN(Draft draft, call.registry.decode(*kind, body, call.context));
-  TRY_ASSIGN(client::AnyRef result, call.registry.create_subresource(call.resource, call.key(), call.info.subresource,
-                                                                     std::move(draft), call.context));
+  TRY_ASSIGN(client::AnyRef result,
+             call.registry.create_subresource(call.resource, call.key(), call.info.subresource,
+                                              std::move(draft), call.context));
   call.form = {};
   return answer(call, 201, result);
 }
@@ -178,13 +188,15 @@ Result<Response> pod_log(Call& call) {
   reply.content_type = "text/plain";
   reply.own_thread = true;
   reply.late_head = true;  // until the first line, a failure can still be told as a Status
-  reply.start = [node = found.node, key = call.key(), options](std::shared_ptr<StreamSink> sink, std::stop_token stop) {
+  reply.start = [node = found.node, key = call.key(), options](std::shared_ptr<StreamSink> sink,
+                                                               std::stop_token stop) {
     // A reader that leaves while a followed log is silent must end the following too.
     std::stop_source over;
     std::stop_callback shutting_down(stop, [&over] { over.request_stop(); });
     sink->on_closed([over]() mutable { over.request_stop(); });
     auto write = [&sink, &over](std::string_view piece) {
-      return sink->wait_below(kLogBacklog, over.get_token()) && sink->write(std::make_shared<std::string>(piece));
+      return sink->wait_below(kLogBacklog, over.get_token()) &&
+             sink->write(std::make_shared<std::string>(piece));
     };
     Status done = node->logs(key, options, write, over.get_token());
     if (!done.ok() && done.error().code() != Code::Canceled) sink->answer(status_reply(done.error()));
@@ -194,7 +206,8 @@ Result<Response> pod_log(Call& call) {
 }
 
 Result<Response> pod_exec(Call& call) {
-  if (!call.request.query.contains("command")) return api::bad_request("you must specify at least 1 command for the container");
+  if (!call.request.query.contains("command"))
+    return api::bad_request("you must specify at least 1 command for the container");
   return remote(call, &NodeAccess::exec);
 }
 
@@ -202,7 +215,9 @@ Result<Response> pod_attach(Call& call) { return remote(call, &NodeAccess::attac
 
 Result<Response> pod_port_forward(Call& call) {
   TRY_ASSIGN(PodOnNode found, find_pod(call));
-  DialPort dial = [node = found.node, key = call.key()](std::uint16_t port) { return node->dial_pod(key, port); };
+  DialPort dial = [node = found.node, key = call.key()](std::uint16_t port) {
+    return node->dial_pod(key, port);
+  };
   return port_forward(call.request, call.key().str(), std::move(dial));
 }
 

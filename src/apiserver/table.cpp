@@ -9,8 +9,9 @@ namespace {
 constexpr std::chrono::seconds kDay{24 * 3600};
 constexpr std::chrono::seconds kYear{365 * 24 * 3600};
 
-const api::ColumnInfo kDefaultColumns[] = {{.name = "Name", .type = "string", .format = "name", .wide = false},
-                                           {.name = "Created At", .type = "date", .format = "", .wide = false}};
+const api::ColumnInfo kDefaultColumns[] = {
+    {.name = "Name", .type = "string", .format = "name", .wide = false},
+    {.name = "Created At", .type = "date", .format = "", .wide = false}};
 
 std::span<const api::ColumnInfo> columns_of(const api::KindInfo& kind) {
   return cell_rule(kind) == nullptr ? std::span<const api::ColumnInfo>(kDefaultColumns) : kind.columns;
@@ -37,8 +38,8 @@ void append_columns(std::string& out, const api::KindInfo& kind) {
   out.append("],");
 }
 
-void append_row(std::string& out, const api::KindInfo& kind, const TableItem& item, const TableOptions& options,
-                WallTime now) {
+void append_row(std::string& out, const api::KindInfo& kind, const TableItem& item,
+                const TableOptions& options, WallTime now) {
   Row row(now);
   if (CellRule rule = cell_rule(kind)) {
     rule(item.object.get(), row);
@@ -47,11 +48,13 @@ void append_row(std::string& out, const api::KindInfo& kind, const TableItem& it
     row.text(metadata.name).text(metadata.creationTimestamp.text());
   }
   out.append(R"({"cells":[)").append(row.cells_json()).append("]");
-  if (!row.conditions_json().empty()) out.append(R"(,"conditions":[)").append(row.conditions_json()).append("]");
+  if (!row.conditions_json().empty())
+    out.append(R"(,"conditions":[)").append(row.conditions_json()).append("]");
   if (options.include == TableOptions::Include::Metadata)
     out.append(R"(,"object":)").append(partial_metadata(item.object.metadata(), options.version));
   if (options.include == TableOptions::Include::Object)
-    out.append(R"(,"object":)").append(item.json ? *item.json : api::encode_json(*kind.type, item.object.get()));
+    out.append(R"(,"object":)")
+        .append(item.json ? *item.json : api::encode_json(*kind.type, item.object.get()));
   out.push_back('}');
 }
 
@@ -64,8 +67,8 @@ CellRule cell_rule(const api::KindInfo& kind) {
 
 std::string write_table(const api::KindInfo& kind, const std::vector<TableItem>& items,
                         const api::ListMeta& metadata, const TableOptions& options, WallTime now) {
-  std::string out = fmt::format(R"({{"kind":"Table","apiVersion":"meta.k8s.io/{}","metadata":{},)", options.version,
-                                api::to_json(metadata));
+  std::string out = fmt::format(R"({{"kind":"Table","apiVersion":"meta.k8s.io/{}","metadata":{},)",
+                                options.version, api::to_json(metadata));
   if (options.headers) {
     append_columns(out, kind);
   } else {
@@ -80,8 +83,8 @@ std::string write_table(const api::KindInfo& kind, const std::vector<TableItem>&
 }
 
 std::string partial_metadata(const api::ObjectMeta& metadata, const std::string& version) {
-  return fmt::format(R"({{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{}","metadata":{}}})", version,
-                     api::to_json(metadata));
+  return fmt::format(R"({{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{}","metadata":{}}})",
+                     version, api::to_json(metadata));
 }
 
 void Row::next() {
@@ -118,7 +121,8 @@ Row& Row::age(const api::Time& moment) {
 }
 
 void Row::condition(std::string_view type, std::string_view reason, std::string_view message) {
-  conditions_ = fmt::format(R"({{"type":"{}","status":"True","reason":"{}","message":"{}"}})", type, reason, message);
+  conditions_ =
+      fmt::format(R"({{"type":"{}","status":"True","reason":"{}","message":"{}"}})", type, reason, message);
 }
 
 std::string human_duration(std::chrono::seconds span) {

@@ -36,7 +36,9 @@ class Row {
   explicit Row(WallTime now) : now_(now) {}
 
   Row& text(std::string_view value);
-  Row& text_or(std::string_view value, std::string_view otherwise) { return text(value.empty() ? otherwise : value); }
+  Row& text_or(std::string_view value, std::string_view otherwise) {
+    return text(value.empty() ? otherwise : value);
+  }
   Row& number(std::int64_t value);
   Row& boolean(bool value);
   Row& null();

@@ -88,7 +88,9 @@ void event_row(const EventView& event, Row& row) {
   message.erase(message.find_last_not_of(" \n\t") + 1);
   row.text(event_age(row.now(), last)).text(event.type).text(event.reason);
   row.text(lower(event.object.kind) + "/" + event.object.name).text(event.object.fieldPath).text(source);
-  row.text(message).text(event_age(row.now(), first)).text(std::to_string(std::max<std::int64_t>(event.count, 1)));
+  row.text(message)
+      .text(event_age(row.now(), first))
+      .text(std::to_string(std::max<std::int64_t>(event.count, 1)));
   row.text(event.metadata.name);
 }
 
@@ -120,8 +122,8 @@ std::string usage(const api::ResourceQuota& quota, bool limits) {
   for (const auto& [name, hard] : quota.status.hard) {
     if (name.starts_with("limits.") != limits) continue;
     auto used = quota.status.used.find(name);
-    items.push_back(fmt::format("{}: {}/{}", name, used == quota.status.used.end() ? "0" : used->second.text(),
-                                hard.text()));
+    items.push_back(fmt::format("{}: {}/{}", name,
+                                used == quota.status.used.end() ? "0" : used->second.text(), hard.text()));
   }
   return join(items, ", ");
 }
@@ -150,7 +152,8 @@ std::string current_text(const api::MetricValueStatus& current) {
 }
 
 std::string metric_text(const api::MetricSpec& spec, const api::MetricStatus* status) {
-  auto text = [](const std::string& name, const api::MetricTarget& target, const api::MetricValueStatus* current) {
+  auto text = [](const std::string& name, const api::MetricTarget& target,
+                 const api::MetricValueStatus* current) {
     return fmt::format("{}{}/{}", name, current ? current_text(*current) : "<unknown>", target_text(target));
   };
   if (spec.resource)
@@ -159,8 +162,10 @@ std::string metric_text(const api::MetricSpec& spec, const api::MetricStatus* st
   if (spec.containerResource)
     return text(spec.containerResource->name + ": ", spec.containerResource->target,
                 status && status->containerResource ? &status->containerResource->current : nullptr);
-  if (spec.pods) return text("", spec.pods->target, status && status->pods ? &status->pods->current : nullptr);
-  if (spec.object) return text("", spec.object->target, status && status->object ? &status->object->current : nullptr);
+  if (spec.pods)
+    return text("", spec.pods->target, status && status->pods ? &status->pods->current : nullptr);
+  if (spec.object)
+    return text("", spec.object->target, status && status->object ? &status->object->current : nullptr);
   if (spec.external)
     return text("", spec.external->target, status && status->external ? &status->external->current : nullptr);
   return "<unknown type>";
@@ -168,9 +173,12 @@ std::string metric_text(const api::MetricSpec& spec, const api::MetricStatus* st
 
 template <class Autoscaler>
 void autoscaler_row(const Autoscaler& object, const std::string& targets, Row& row) {
-  row.text(object.metadata.name).text(object.spec.scaleTargetRef.kind + "/" + object.spec.scaleTargetRef.name);
+  row.text(object.metadata.name)
+      .text(object.spec.scaleTargetRef.kind + "/" + object.spec.scaleTargetRef.name);
   row.text(targets).text(object.spec.minReplicas ? std::to_string(*object.spec.minReplicas) : "<unset>");
-  row.number(object.spec.maxReplicas).number(object.status.currentReplicas).age(object.metadata.creationTimestamp);
+  row.number(object.spec.maxReplicas)
+      .number(object.status.currentReplicas)
+      .age(object.metadata.creationTimestamp);
 }
 
 void autoscaler_cells(const api::HorizontalPodAutoscaler& object, Row& row) {
@@ -194,8 +202,10 @@ void old_autoscaler_cells(const api::V1HorizontalPodAutoscaler& object, Row& row
 // ---- storage
 
 std::string access_modes(const std::vector<std::string>& modes) {
-  static constexpr std::pair<std::string_view, std::string_view> kShort[] = {
-      {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
+  static constexpr std::pair<std::string_view, std::string_view> kShort[] = {{"ReadWriteOnce", "RWO"},
+                                                                             {"ReadOnlyMany", "ROX"},
+                                                                             {"ReadWriteMany", "RWX"},
+                                                                             {"ReadWriteOncePod", "RWOP"}};
   std::vector<std::string> items;
   for (const auto& [name, text] : kShort)
     if (std::ranges::find(modes, name) != modes.end()) items.emplace_back(text);
@@ -217,7 +227,8 @@ void persistent_volume_cells(const api::PersistentVolume& object, Row& row) {
   const api::PersistentVolumeSpec& spec = object.spec;
   row.text(object.metadata.name).text(storage_of(spec.capacity)).text(access_modes(spec.accessModes));
   row.text(spec.persistentVolumeReclaimPolicy).text(volume_phase(object));
-  row.text(spec.claimRef ? spec.claimRef->namespace_ + "/" + spec.claimRef->name : "").text(spec.storageClassName);
+  row.text(spec.claimRef ? spec.claimRef->namespace_ + "/" + spec.claimRef->name : "")
+      .text(spec.storageClassName);
   row.text_or(spec.volumeAttributesClassName.value_or(""), "<unset>").text(object.status.reason);
   row.age(object.metadata.creationTimestamp).text_or(spec.volumeMode, "<unset>");
 }
@@ -225,9 +236,11 @@ void persistent_volume_cells(const api::PersistentVolume& object, Row& row) {
 void volume_claim_cells(const api::PersistentVolumeClaim& object, Row& row) {
   bool bound = !object.spec.volumeName.empty();
   row.text(object.metadata.name).text(volume_phase(object)).text(object.spec.volumeName);
-  row.text(bound ? storage_of(object.status.capacity) : "").text(bound ? access_modes(object.status.accessModes) : "");
+  row.text(bound ? storage_of(object.status.capacity) : "")
+      .text(bound ? access_modes(object.status.accessModes) : "");
   row.text(object.spec.storageClassName.value_or(""));
-  row.text_or(object.spec.volumeAttributesClassName.value_or(""), "<unset>").age(object.metadata.creationTimestamp);
+  row.text_or(object.spec.volumeAttributesClassName.value_or(""), "<unset>")
+      .age(object.metadata.creationTimestamp);
   row.text_or(object.spec.volumeMode, "<unset>");
 }
 
@@ -248,13 +261,16 @@ void csi_driver_cells(const api::CSIDriver& object, Row& row) {
   std::vector<std::string> audiences;
   for (const auto& request : object.spec.tokenRequests) audiences.push_back(request.audience);
   row.text(object.metadata.name).boolean(object.spec.attachRequired.value_or(true));
-  row.boolean(object.spec.podInfoOnMount.value_or(false)).boolean(object.spec.storageCapacity.value_or(false));
+  row.boolean(object.spec.podInfoOnMount.value_or(false))
+      .boolean(object.spec.storageCapacity.value_or(false));
   row.text_or(join(audiences, ","), "<unset>").boolean(object.spec.requiresRepublish.value_or(false));
   row.text_or(join(object.spec.volumeLifecycleModes, ","), "<none>").age(object.metadata.creationTimestamp);
 }
 
 void csi_node_cells(const api::CSINode& object, Row& row) {
-  row.text(object.metadata.name).number(count(object.spec.drivers.size())).age(object.metadata.creationTimestamp);
+  row.text(object.metadata.name)
+      .number(count(object.spec.drivers.size()))
+      .age(object.metadata.creationTimestamp);
 }
 
 void storage_capacity_cells(const api::CSIStorageCapacity& object, Row& row) {
@@ -282,12 +298,16 @@ void binding_cells(const Binding& object, Row& row) {
     if (subject.kind == "ServiceAccount") accounts.push_back(subject.namespace_ + "/" + subject.name);
   }
   row.text(object.metadata.name).text(object.roleRef.kind + "/" + object.roleRef.name);
-  row.age(object.metadata.creationTimestamp).text(join(users, ", ")).text(join(groups, ", ")).text(join(accounts, ", "));
+  row.age(object.metadata.creationTimestamp)
+      .text(join(users, ", "))
+      .text(join(groups, ", "))
+      .text(join(accounts, ", "));
 }
 
 std::string request_condition(const api::CertificateSigningRequest& request) {
   auto holds = [&request](std::string_view type) {
-    return std::ranges::any_of(request.status.conditions, [type](const auto& one) { return one.type == type; });
+    return std::ranges::any_of(request.status.conditions,
+                               [type](const auto& one) { return one.type == type; });
   };
   std::string text = holds("Denied") ? "Denied" : holds("Approved") ? "Approved" : "Pending";
   if (holds("Failed")) text += ",Failed";
@@ -296,7 +316,9 @@ std::string request_condition(const api::CertificateSigningRequest& request) {
 
 void signing_request_cells(const api::CertificateSigningRequest& object, Row& row) {
   const auto& seconds = object.spec.expirationSeconds;
-  row.text(object.metadata.name).age(object.metadata.creationTimestamp).text_or(object.spec.signerName, "<none>");
+  row.text(object.metadata.name)
+      .age(object.metadata.creationTimestamp)
+      .text_or(object.spec.signerName, "<none>");
   row.text(object.spec.username).text(seconds ? human_duration(std::chrono::seconds(*seconds)) : "<none>");
   row.text(request_condition(object));
 }
@@ -308,8 +330,11 @@ void api_service_cells(const api::APIService& object, Row& row) {
   std::string available = "Unknown";
   for (const auto& condition : object.status.conditions)
     if (condition.type == "Available")
-      available = condition.status == "True" ? "True" : fmt::format("{} ({})", condition.status, condition.reason);
-  row.text(object.metadata.name).text(service ? service->namespace_ + "/" + service->name : "Local").text(available);
+      available =
+          condition.status == "True" ? "True" : fmt::format("{} ({})", condition.status, condition.reason);
+  row.text(object.metadata.name)
+      .text(service ? service->namespace_ + "/" + service->name : "Local")
+      .text(available);
   row.age(object.metadata.creationTimestamp);
 }
 
@@ -340,7 +365,10 @@ void policy_binding_cells(const Binding& object, Row& row) {
     parameters = reference.namespace_.empty() ? "*/" : reference.namespace_ + "/";
     parameters += reference.name.empty() ? "*" : reference.name;
   }
-  row.text(object.metadata.name).text(object.spec.policyName).text(parameters).age(object.metadata.creationTimestamp);
+  row.text(object.metadata.name)
+      .text(object.spec.policyName)
+      .text(parameters)
+      .age(object.metadata.creationTimestamp);
 }
 
 void flow_schema_cells(const api::FlowSchema& object, Row& row) {
@@ -369,7 +397,9 @@ void priority_level_cells(const api::PriorityLevelConfiguration& object, Row& ro
 }
 
 void lease_cells(const api::Lease& object, Row& row) {
-  row.text(object.metadata.name).text(object.spec.holderIdentity.value_or("")).age(object.metadata.creationTimestamp);
+  row.text(object.metadata.name)
+      .text(object.spec.holderIdentity.value_or(""))
+      .age(object.metadata.creationTimestamp);
 }
 
 void runtime_class_cells(const api::RuntimeClass& object, Row& row) {
@@ -396,7 +426,10 @@ void resource_claim_cells(const api::DynamicResourceClaim& object, Row& row) {
 }
 
 void resource_slice_cells(const api::ResourceSlice& object, Row& row) {
-  row.text(object.metadata.name).text(object.spec.nodeName).text(object.spec.driver).text(object.spec.pool.name);
+  row.text(object.metadata.name)
+      .text(object.spec.nodeName)
+      .text(object.spec.driver)
+      .text(object.spec.pool.name);
   row.age(object.metadata.creationTimestamp);
 }
 
@@ -431,8 +464,10 @@ CellRule other_cell_rule(const api::KindInfo& kind) {
       cells_of<api::ValidatingWebhookConfiguration, webhook_cells<api::ValidatingWebhookConfiguration>>(),
       cells_of<api::ValidatingAdmissionPolicy, validating_policy_cells>(),
       cells_of<api::MutatingAdmissionPolicy, mutating_policy_cells>(),
-      cells_of<api::ValidatingAdmissionPolicyBinding, policy_binding_cells<api::ValidatingAdmissionPolicyBinding>>(),
-      cells_of<api::MutatingAdmissionPolicyBinding, policy_binding_cells<api::MutatingAdmissionPolicyBinding>>(),
+      cells_of<api::ValidatingAdmissionPolicyBinding,
+               policy_binding_cells<api::ValidatingAdmissionPolicyBinding>>(),
+      cells_of<api::MutatingAdmissionPolicyBinding,
+               policy_binding_cells<api::MutatingAdmissionPolicyBinding>>(),
       cells_of<api::FlowSchema, flow_schema_cells>(),
       cells_of<api::PriorityLevelConfiguration, priority_level_cells>(),
       cells_of<api::Lease, lease_cells>(),

@@ -25,7 +25,8 @@ struct PodSummary {
 
 std::string terminated_text(const api::ContainerStateTerminated& state) {
   if (!state.reason.empty()) return state.reason;
-  return state.signal != 0 ? fmt::format("Signal:{}", state.signal) : fmt::format("ExitCode:{}", state.exitCode);
+  return state.signal != 0 ? fmt::format("Signal:{}", state.signal)
+                           : fmt::format("ExitCode:{}", state.exitCode);
 }
 
 void note_restarts(const api::ContainerStatus& status, int& restarts, api::Time& last) {
@@ -34,8 +35,9 @@ void note_restarts(const api::ContainerStatus& status, int& restarts, api::Time&
 }
 
 bool is_sidecar_named(const api::Pod& pod, const std::string& name) {
-  return std::ranges::any_of(pod.spec.initContainers,
-                             [&](const api::Container& one) { return one.name == name && api::is_sidecar(one); });
+  return std::ranges::any_of(pod.spec.initContainers, [&](const api::Container& one) {
+    return one.name == name && api::is_sidecar(one);
+  });
 }
 
 // Why initialization is not over, as far as one init container tells; empty when it is not this one's fault.
@@ -128,8 +130,11 @@ void pod_cells(const api::Pod& pod, Row& row) {
   row.text(pod.metadata.name).text(fmt::format("{}/{}", summary.ready, summary.total)).text(summary.reason);
   row.text(restarts_text(summary, row.now())).age(pod.metadata.creationTimestamp);
   row.text_or(pod.status.podIPs.empty() ? "" : pod.status.podIPs[0].ip, "<none>");
-  row.text_or(pod.spec.nodeName, "<none>").text_or(pod.status.nominatedNodeName, "<none>").text(readiness_gates(pod));
-  if (pod.status.phase == "Succeeded") row.condition("Completed", "Succeeded", "The pod has completed successfully.");
+  row.text_or(pod.spec.nodeName, "<none>")
+      .text_or(pod.status.nominatedNodeName, "<none>")
+      .text(readiness_gates(pod));
+  if (pod.status.phase == "Succeeded")
+    row.condition("Completed", "Succeeded", "The pod has completed successfully.");
   if (pod.status.phase == "Failed") row.condition("Completed", "Failed", "The pod failed.");
 }
 
@@ -154,7 +159,8 @@ std::string node_roles(const api::Node& node) {
   constexpr std::string_view kPrefix = "node-role.kubernetes.io/";
   std::vector<std::string> roles;
   for (const auto& [label, value] : node.metadata.labels) {
-    if (label.starts_with(kPrefix) && label.size() > kPrefix.size()) roles.push_back(label.substr(kPrefix.size()));
+    if (label.starts_with(kPrefix) && label.size() > kPrefix.size())
+      roles.push_back(label.substr(kPrefix.size()));
     if (label == "kubernetes.io/role" && !value.empty()) roles.push_back(value);
   }
   std::ranges::sort(roles);
@@ -169,7 +175,10 @@ std::string node_address(const api::Node& node, std::string_view type) {
 
 void node_cells(const api::Node& node, Row& row) {
   const api::NodeSystemInfo& info = node.status.nodeInfo;
-  row.text(node.metadata.name).text(node_status(node)).text(node_roles(node)).age(node.metadata.creationTimestamp);
+  row.text(node.metadata.name)
+      .text(node_status(node))
+      .text(node_roles(node))
+      .age(node.metadata.creationTimestamp);
   row.text(info.kubeletVersion).text(node_address(node, "InternalIP")).text(node_address(node, "ExternalIP"));
   row.text_or(info.osImage, "<unknown>").text_or(info.kernelVersion, "<unknown>");
   row.text_or(info.containerRuntimeVersion, "<unknown>");
@@ -179,7 +188,8 @@ void node_cells(const api::Node& node, Row& row) {
 
 void deployment_cells(const api::Deployment& object, Row& row) {
   const api::DeploymentStatus& status = object.status;
-  row.text(object.metadata.name).text(fmt::format("{}/{}", status.readyReplicas, object.spec.replicas.value_or(0)));
+  row.text(object.metadata.name)
+      .text(fmt::format("{}/{}", status.readyReplicas, object.spec.replicas.value_or(0)));
   row.number(status.updatedReplicas).number(status.availableReplicas).age(object.metadata.creationTimestamp);
   container_cells(object.spec.template_.spec, row);
   row.text(selector_text(object.spec.selector));
@@ -219,7 +229,8 @@ void controller_revision_cells(const api::ControllerRevision& object, Row& row) 
   std::string controller = "<none>";
   if (const api::OwnerReference* owner = client::controller_of(object.metadata)) {
     std::string kind = owner->kind;
-    std::ranges::transform(kind, kind.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+    std::ranges::transform(kind, kind.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
     size_t slash = owner->apiVersion.find('/');
     std::string group = slash == std::string::npos ? "" : "." + owner->apiVersion.substr(0, slash);
     controller = kind + group + "/" + owner->name;
@@ -282,7 +293,8 @@ void cron_job_cells(const api::CronJob& object, Row& row) {
 template <class Status>
 std::string load_balancer_text(const Status& balancer) {
   std::vector<std::string> addresses;
-  for (const auto& ingress : balancer.ingress) addresses.push_back(ingress.ip.empty() ? ingress.hostname : ingress.ip);
+  for (const auto& ingress : balancer.ingress)
+    addresses.push_back(ingress.ip.empty() ? ingress.hostname : ingress.ip);
   std::ranges::sort(addresses);
   return join(addresses, ",");
 }
@@ -317,7 +329,9 @@ void endpoints_cells(const api::Endpoints& object, Row& row) {
         all.push_back(fmt::format("{}{}{}:{}", six ? "[" : "", address.ip, six ? "]" : "", port.port));
     }
   }
-  row.text(object.metadata.name).text_or(shortened(all, ","), "<none>").age(object.metadata.creationTimestamp);
+  row.text(object.metadata.name)
+      .text_or(shortened(all, ","), "<none>")
+      .age(object.metadata.creationTimestamp);
 }
 
 void endpoint_slice_cells(const api::EndpointSlice& object, Row& row) {
@@ -345,13 +359,19 @@ void ingress_class_cells(const api::IngressClass& object, Row& row) {
   std::string parameters = "<none>";
   if (object.spec.parameters) {
     const auto& reference = *object.spec.parameters;
-    parameters = reference.kind + (reference.apiGroup.empty() ? "" : "." + reference.apiGroup) + "/" + reference.name;
+    parameters =
+        reference.kind + (reference.apiGroup.empty() ? "" : "." + reference.apiGroup) + "/" + reference.name;
   }
-  row.text(object.metadata.name).text(object.spec.controller).text(parameters).age(object.metadata.creationTimestamp);
+  row.text(object.metadata.name)
+      .text(object.spec.controller)
+      .text(parameters)
+      .age(object.metadata.creationTimestamp);
 }
 
 void network_policy_cells(const api::NetworkPolicy& object, Row& row) {
-  row.text(object.metadata.name).text(selector_text(object.spec.podSelector)).age(object.metadata.creationTimestamp);
+  row.text(object.metadata.name)
+      .text(selector_text(object.spec.podSelector))
+      .age(object.metadata.creationTimestamp);
 }
 
 void ip_address_cells(const api::IPAddress& object, Row& row) {

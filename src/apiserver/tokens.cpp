@@ -18,7 +18,9 @@ namespace {
 constexpr size_t kCoordinate = 32;  // bytes of one P-256 coordinate, and of half a signature
 constexpr size_t kMaxToken = 16384;
 
-Error refused(std::string_view why) { return error(Code::Unauthorized, "invalid service account token: {}", why); }
+Error refused(std::string_view why) {
+  return error(Code::Unauthorized, "invalid service account token: {}", why);
+}
 
 std::int64_t seconds_of(WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
@@ -37,17 +39,15 @@ std::optional<BoundObject> bound_object(const json& parent, const char* name) {
 }
 
 json to_json(const TokenClaims& claims) {
-  json kubernetes = {{"namespace", claims.token_namespace}, {"serviceaccount", to_json(claims.service_account)}};
+  json kubernetes = {{"namespace", claims.token_namespace},
+                     {"serviceaccount", to_json(claims.service_account)}};
   if (claims.pod) kubernetes["pod"] = to_json(*claims.pod);
   if (claims.node) kubernetes["node"] = to_json(*claims.node);
   if (claims.secret) kubernetes["secret"] = to_json(*claims.secret);
-  json result = {{"aud", claims.audiences},
-                 {"exp", seconds_of(claims.expires)},
-                 {"iat", seconds_of(claims.issued)},
-                 {"iss", kTokenIssuer},
-                 {"kubernetes.io", std::move(kubernetes)},
-                 {"nbf", seconds_of(claims.issued)},
-                 {"sub", claims.subject()}};
+  json result = {
+      {"aud", claims.audiences}, {"exp", seconds_of(claims.expires)},      {"iat", seconds_of(claims.issued)},
+      {"iss", kTokenIssuer},     {"kubernetes.io", std::move(kubernetes)}, {"nbf", seconds_of(claims.issued)},
+      {"sub", claims.subject()}};
   if (!claims.id.empty()) result["jti"] = claims.id;
   return result;
 }
@@ -130,8 +130,8 @@ Status check_times(const json& document, WallTime now) {
 
 Status check_audience(const json& document, const std::vector<std::string>& wanted) {
   for (const std::string& audience : audiences_of(document)) {
-    bool known = wanted.empty() ? audience == kTokenIssuer
-                                : std::ranges::find(wanted, audience) != wanted.end();
+    bool known =
+        wanted.empty() ? audience == kTokenIssuer : std::ranges::find(wanted, audience) != wanted.end();
     if (known) return ok();
   }
   return refused("token audiences do not include this API server");
@@ -190,8 +190,9 @@ Result<TokenClaims> TokenSigner::verify(std::string_view token, WallTime now,
   if (!header || !payload || !der) return refused("not a JWT");
   DigestPtr digest(EVP_MD_CTX_new());
   EVP_DigestVerifyInit(digest.get(), nullptr, EVP_sha256(), nullptr, key_->pkey.get());
-  bool genuine = EVP_DigestVerify(digest.get(), reinterpret_cast<const unsigned char*>(der->data()), der->size(),
-                                  reinterpret_cast<const unsigned char*>(token.data()), second) == 1;
+  bool genuine =
+      EVP_DigestVerify(digest.get(), reinterpret_cast<const unsigned char*>(der->data()), der->size(),
+                       reinterpret_cast<const unsigned char*>(token.data()), second) == 1;
   ERR_clear_error();
   if (!genuine) return refused("signature is not from this cluster");
   try {

@@ -44,8 +44,9 @@ class TokenSigner {
 
   Result<std::string> sign(const TokenClaims& claims) const;
 
-  /// Unauthorized, with a text that says why, when the token is malformed, not signed by this key, from another
-  /// issuer, expired at `now`, not valid yet, or for none of `audiences` (the API server's own when empty).
+  /// Unauthorized, with a text that says why, when the token is malformed, not signed by this key, from
+  /// another issuer, expired at `now`, not valid yet, or for none of `audiences` (the API server's own when
+  /// empty).
   Result<TokenClaims> verify(std::string_view token, WallTime now,
                              const std::vector<std::string>& audiences = {}) const;
 

@@ -33,8 +33,10 @@ std::optional<std::string> first_common(const std::vector<std::string>& theirs,
 
 Error nothing_common(const std::vector<std::string>& theirs, std::span<const std::string_view> ours) {
   std::vector<std::string> names(ours.begin(), ours.end());
-  return error(Code::Forbidden, "unable to upgrade: unable to negotiate protocol: client supports [{}], server "
-               "accepts [{}]", join(theirs, " "), join(names, " "));
+  return error(Code::Forbidden,
+               "unable to upgrade: unable to negotiate protocol: client supports [{}], server "
+               "accepts [{}]",
+               join(theirs, " "), join(names, " "));
 }
 
 Result<UpgradeChoice> choose_websocket(const Request& request, std::span<const std::string_view> ours) {
@@ -57,7 +59,8 @@ Result<UpgradeChoice> choose_websocket(const Request& request, std::span<const s
 
 Result<UpgradeChoice> choose_spdy(const Request& request, std::span<const std::string_view> ours) {
   std::vector<std::string> theirs = listed(request, "X-Stream-Protocol-Version");
-  if (theirs.empty()) return error(Code::BadRequest, "unable to upgrade: X-Stream-Protocol-Version is required");
+  if (theirs.empty())
+    return error(Code::BadRequest, "unable to upgrade: X-Stream-Protocol-Version is required");
   std::optional<std::string> common = first_common(theirs, ours);
   if (!common) return nothing_common(theirs, ours);
   UpgradeChoice choice{.websocket = false, .protocol = *common, .headers = {}};

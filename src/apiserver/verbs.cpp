@@ -42,15 +42,24 @@ constexpr VerbRow kLogVerbs[] = {{"get", pod_log}};
 constexpr VerbRow kExecVerbs[] = {{"get", pod_exec}, {"create", pod_exec}};
 constexpr VerbRow kAttachVerbs[] = {{"get", pod_attach}, {"create", pod_attach}};
 constexpr VerbRow kPortForwardVerbs[] = {{"get", pod_port_forward}, {"create", pod_port_forward}};
-constexpr VerbRow kProxyVerbs[] = {{"get", proxy},   {"create", proxy}, {"update", proxy},
-                                   {"patch", proxy}, {"delete", proxy}};
+constexpr VerbRow kProxyVerbs[] = {
+    {"get", proxy}, {"create", proxy}, {"update", proxy}, {"patch", proxy}, {"delete", proxy}};
 
 constexpr SubresourceRow kSubresources[] = {
-    {"status", kViewVerbs},      {"finalize", kViewVerbs},         {"approval", kViewVerbs},
-    {"resize", kViewVerbs},      {"ephemeralcontainers", kViewVerbs}, {"scale", kScaleVerbs},
-    {"binding", kCreateVerbs},   {"eviction", kCreateVerbs},       {"token", kCreateVerbs},
-    {"log", kLogVerbs},          {"exec", kExecVerbs},             {"attach", kAttachVerbs},
-    {"portforward", kPortForwardVerbs}, {"proxy", kProxyVerbs},
+    {"status", kViewVerbs},
+    {"finalize", kViewVerbs},
+    {"approval", kViewVerbs},
+    {"resize", kViewVerbs},
+    {"ephemeralcontainers", kViewVerbs},
+    {"scale", kScaleVerbs},
+    {"binding", kCreateVerbs},
+    {"eviction", kCreateVerbs},
+    {"token", kCreateVerbs},
+    {"log", kLogVerbs},
+    {"exec", kExecVerbs},
+    {"attach", kAttachVerbs},
+    {"portforward", kPortForwardVerbs},
+    {"proxy", kProxyVerbs},
 };
 
 bool lists_word(std::string_view words, std::string_view word) {
@@ -84,10 +93,13 @@ Status check_not_ahead(const Call& call) {
   std::int64_t wanted = 0;
   auto [end, failure] = std::from_chars(version.data(), version.data() + version.size(), wanted);
   if (failure != std::errc{} || end != version.data() + version.size())
-    return api::bad_request(fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid "
-                                        "syntax", api::quote(version), api::quote(version)));
+    return api::bad_request(
+        fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid "
+                    "syntax",
+                    api::quote(version), api::quote(version)));
   if (wanted > static_cast<std::int64_t>(call.registry.revision()))
-    return error(Code::Timeout, "Too large resource version: {}, current: {}", wanted, call.registry.revision());
+    return error(Code::Timeout, "Too large resource version: {}, current: {}", wanted,
+                 call.registry.revision());
   return ok();
 }
 
@@ -98,9 +110,11 @@ Result<client::DeleteOptions> delete_options(const Call& call, registry::Request
     TRY(api::decode_json(text, api::type_of<api::DeleteOptions>(), &body));
   }
   client::DeleteOptions options;
-  TRY_ASSIGN(std::optional<std::int64_t> grace, number_parameter<std::int64_t>(call.request, "gracePeriodSeconds"));
+  TRY_ASSIGN(std::optional<std::int64_t> grace,
+             number_parameter<std::int64_t>(call.request, "gracePeriodSeconds"));
   options.grace_seconds = body.gracePeriodSeconds ? body.gracePeriodSeconds : grace;
-  options.propagation = body.propagationPolicy.value_or(std::string(call.request.parameter("propagationPolicy")));
+  options.propagation =
+      body.propagationPolicy.value_or(std::string(call.request.parameter("propagationPolicy")));
   if (options.propagation.empty() && body.orphanDependents)
     options.propagation = *body.orphanDependents ? "Orphan" : "Background";
   if (options.propagation.empty() && call.request.query.contains("orphanDependents"))
@@ -112,8 +126,11 @@ Result<client::DeleteOptions> delete_options(const Call& call, registry::Request
   for (const std::string& item : body.dryRun) context.dry_run = context.dry_run || item == "All";
   static constexpr std::array<std::string_view, 4> kKnown{"", "Orphan", "Background", "Foreground"};
   if (std::ranges::find(kKnown, options.propagation) == kKnown.end())
-    return error(Code::Invalid, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"DeletionPropagation(\\\"{}\\\")\": must be one of: "
-                 "\"Foreground\", \"Background\", \"Orphan\", or \"\"", options.propagation);
+    return error(Code::Invalid,
+                 "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: "
+                 "\"DeletionPropagation(\\\"{}\\\")\": must be one of: "
+                 "\"Foreground\", \"Background\", \"Orphan\", or \"\"",
+                 options.propagation);
   return options;
 }
 
@@ -123,12 +140,13 @@ Result<Verb> find_verb(const RequestInfo& info, const registry::Resource& resour
   const api::KindInfo& kind = *resource.kind;
   bool one = info.verb != "list" && info.verb != "watch" && info.verb != "deletecollection";
   // One object of a namespaced kind lives below its namespace; nothing else does.
-  if (!kind.namespaced && !info.namespace_.empty() && info.resource != "namespaces") return resource_not_found();
+  if (!kind.namespaced && !info.namespace_.empty() && info.resource != "namespaces")
+    return resource_not_found();
   if (kind.namespaced && info.namespace_.empty() && one)
     return info.verb == "create" ? method_not_allowed() : resource_not_found();
   if (info.subresource.empty()) {
-    if (info.name.empty() == (info.verb == "get" || info.verb == "update" || info.verb == "patch" ||
-                              info.verb == "delete"))
+    if (info.name.empty() ==
+        (info.verb == "get" || info.verb == "update" || info.verb == "patch" || info.verb == "delete"))
       return method_not_allowed();
     if (info.verb == "create" && !info.name.empty()) return method_not_allowed();
     return pick(kObjectVerbs, kind.verbs, info.verb);
@@ -174,7 +192,8 @@ Result<Response> get_object(Call& call) {
 Result<Response> list_objects(Call& call) {
   TRY_ASSIGN(ListQuery query, list_query(call));
   TRY_ASSIGN(registry::ListPage page, call.registry.list(call.resource, query));
-  return Response(Reply{200, "application/json", {}, write_list(call.form, *call.resource.kind, page, call.now)});
+  return Response(
+      Reply{200, "application/json", {}, write_list(call.form, *call.resource.kind, page, call.now)});
 }
 
 Result<Response> create_object(Call& call) {
@@ -202,11 +221,12 @@ Result<Response> patch_object(Call& call) {
 
 Result<Response> delete_object(Call& call) {
   TRY_ASSIGN(client::DeleteOptions options, delete_options(call, call.context));
-  TRY_ASSIGN(registry::Removal removal, call.registry.remove(call.resource, call.key(), options, call.context));
+  TRY_ASSIGN(registry::Removal removal,
+             call.registry.remove(call.resource, call.key(), options, call.context));
   if (!removal.gone || call.resource.strategy.returns_deleted) return answer(call, 200, removal.object);
   const api::KindInfo& kind = *call.resource.kind;
-  return Response(json_reply(200, success_document(call.info.name, kind.group, kind.plural,
-                                                   removal.object.metadata().uid)));
+  return Response(json_reply(
+      200, success_document(call.info.name, kind.group, kind.plural, removal.object.metadata().uid)));
 }
 
 Result<Response> delete_collection(Call& call) {
@@ -215,7 +235,8 @@ Result<Response> delete_collection(Call& call) {
   registry::ListPage page;
   TRY_ASSIGN(page.items, call.registry.remove_collection(call.resource, query, options, call.context));
   page.revision = call.registry.revision();
-  return Response(Reply{200, "application/json", {}, write_list(call.form, *call.resource.kind, page, call.now)});
+  return Response(
+      Reply{200, "application/json", {}, write_list(call.form, *call.resource.kind, page, call.now)});
 }
 
 Result<PatchType> patch_type(const Request& request) {
@@ -226,9 +247,10 @@ Result<PatchType> patch_type(const Request& request) {
   if (type == "application/json-patch+json") return PatchType::Json;
   if (type == "application/merge-patch+json") return PatchType::Merge;
   if (type == "application/strategic-merge-patch+json") return PatchType::StrategicMerge;
-  return error(Code::UnsupportedMediaType,
-               "the body of the request was in an unknown format - accepted media types include: "
-               "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
+  return error(
+      Code::UnsupportedMediaType,
+      "the body of the request was in an unknown format - accepted media types include: "
+      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
 }
 
 Result<std::string> json_body(const Request& request, const api::TypeInfo& type) {
@@ -237,9 +259,10 @@ Result<std::string> json_body(const Request& request, const api::TypeInfo& type)
   while (media.ends_with(' ')) media.remove_suffix(1);
   if (media.empty() || media == "application/json") return request.body;
   if (media == kProtobufType) return json_from_protobuf(request.body, type);
-  return error(Code::UnsupportedMediaType,
-               "the body of the request was in an unknown format - accepted media types include: application/json, {}",
-               kProtobufType);
+  return error(
+      Code::UnsupportedMediaType,
+      "the body of the request was in an unknown format - accepted media types include: application/json, {}",
+      kProtobufType);
 }
 
 }  // namespace skiff::apiserver

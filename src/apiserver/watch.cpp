@@ -35,8 +35,8 @@ struct EventText {
 
 struct WatchOptions {
   bool bookmarks = false;
-  bool initial_events = false;    // ?sendInitialEvents=true
-  bool legacy_snapshot = false;   // no resourceVersion: the present first, then what follows
+  bool initial_events = false;   // ?sendInitialEvents=true
+  bool legacy_snapshot = false;  // no resourceVersion: the present first, then what follows
   std::int64_t after = 0;
 };
 
@@ -83,7 +83,8 @@ void WatchStream::send_bookmark(std::int64_t revision, bool initial_end) {
   std::string metadata = fmt::format(R"({{"resourceVersion":"{}"{}}})", revision, annotations);
   std::string object;
   if (form_.kind == Form::Kind::Object) {
-    object = fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{}}})", kind_.kind, kind_.api_version(), metadata);
+    object = fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{}}})", kind_.kind,
+                         kind_.api_version(), metadata);
   } else if (form_.kind == Form::Kind::Metadata) {
     object = fmt::format(R"({{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{}","metadata":{}}})",
                          form_.version, metadata);
@@ -130,16 +131,20 @@ Result<WatchOptions> watch_options(const Call& call) {
   bool wants_initial = call.request.query.contains("sendInitialEvents");
   options.initial_events = is_true(call.request, "sendInitialEvents");
   if (wants_initial && match != "NotOlderThan")
-    return error(Code::Invalid, "resourceVersionMatch: Forbidden: sendInitialEvents requires setting "
+    return error(Code::Invalid,
+                 "resourceVersionMatch: Forbidden: sendInitialEvents requires setting "
                  "resourceVersionMatch to NotOlderThan");
   if (!wants_initial && !match.empty())
-    return error(Code::Invalid, "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless "
+    return error(Code::Invalid,
+                 "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless "
                  "sendInitialEvents is provided");
   options.legacy_snapshot = !wants_initial && (version.empty() || version == "0");
   auto [end, failure] = std::from_chars(version.data(), version.data() + version.size(), options.after);
   if (!version.empty() && (failure != std::errc{} || end != version.data() + version.size()))
-    return api::bad_request(fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid "
-                                        "syntax", api::quote(version), api::quote(version)));
+    return api::bad_request(
+        fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid "
+                    "syntax",
+                    api::quote(version), api::quote(version)));
   if (wants_initial && !options.initial_events && (version.empty() || version == "0"))
     options.after = static_cast<std::int64_t>(call.registry.revision());
   return options;
@@ -150,7 +155,8 @@ Result<Duration> lifetime(const Request& request) {
   std::int64_t seconds = 0;
   if (text.empty()) {
     SystemRandom random;
-    return Duration(kMinLifetime + std::chrono::seconds(random.below(static_cast<std::uint64_t>(kMinLifetime.count()))));
+    return Duration(kMinLifetime +
+                    std::chrono::seconds(random.below(static_cast<std::uint64_t>(kMinLifetime.count()))));
   }
   auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (failure != std::errc{} || end != text.data() + text.size())
@@ -190,8 +196,8 @@ Result<Response> watch_objects(Call& call) {
   }
   registry::Registry& registry = call.registry;
   const registry::Resource& resource = call.resource;
-  reply.start = [&registry, &resource, query, options, made, form = call.form](std::shared_ptr<StreamSink> sink,
-                                                                               std::stop_token) {
+  reply.start = [&registry, &resource, query, options, made, form = call.form](
+                    std::shared_ptr<StreamSink> sink, std::stop_token) {
     auto stream = std::make_shared<WatchStream>(*resource.kind, form, sink);
     made->store(stream);
     auto after = static_cast<store::Revision>(options.after);
@@ -200,7 +206,8 @@ Result<Response> watch_objects(Call& call) {
       if (!now.ok()) return stream->on_closed(now.error());
       after = now.value();
     }
-    if (options.initial_events && options.bookmarks) stream->send_bookmark(static_cast<std::int64_t>(after), true);
+    if (options.initial_events && options.bookmarks)
+      stream->send_bookmark(static_cast<std::int64_t>(after), true);
     Result<std::unique_ptr<registry::ObjectWatch>> watch = registry.watch(resource, query, after, *stream);
     if (!watch.ok()) return stream->on_closed(watch.error());
     stream->hold(std::move(watch).value());

@@ -21,7 +21,8 @@ std::uint64_t big_endian(std::string_view bytes) {
 }
 
 void put_big_endian(std::string& out, std::uint64_t value, int bytes) {
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
+  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
+    out.push_back(static_cast<char>(value >> shift & 0xff));
 }
 
 bool is_control(WebSocketOpcode opcode) { return (static_cast<std::uint8_t>(opcode) & 8) != 0; }
@@ -49,7 +50,8 @@ Status WebSocketCodec::receive(std::string_view bytes, std::vector<WebSocketMess
       return fail(kTooBig, "message too big");
     if (input_.size() - used < frame.header + frame.size) break;
     std::string payload = input_.substr(used + frame.header, frame.size);
-    for (size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<char>(payload[i] ^ frame.mask[i % 4]);
+    for (size_t i = 0; i < payload.size(); ++i)
+      payload[i] = static_cast<char>(payload[i] ^ frame.mask[i % 4]);
     used += frame.header + frame.size;
     status = take(frame, std::move(payload), messages);
   }
@@ -77,7 +79,8 @@ WebSocketCodec::Parsed WebSocketCodec::parse_header(std::string_view bytes, Fram
   return Parsed::Frame;
 }
 
-Status WebSocketCodec::take(const Frame& frame, std::string payload, std::vector<WebSocketMessage>& messages) {
+Status WebSocketCodec::take(const Frame& frame, std::string payload,
+                            std::vector<WebSocketMessage>& messages) {
   if (is_control(frame.opcode)) return take_control(frame, std::move(payload));
   bool continues = frame.opcode == WebSocketOpcode::Continuation;
   bool known = continues || frame.opcode == WebSocketOpcode::Text || frame.opcode == WebSocketOpcode::Binary;
@@ -91,14 +94,20 @@ Status WebSocketCodec::take(const Frame& frame, std::string payload, std::vector
 
 Status WebSocketCodec::take_control(const Frame& frame, std::string payload) {
   switch (frame.opcode) {
-    case WebSocketOpcode::Ping: send(WebSocketOpcode::Pong, payload); return ok();
-    case WebSocketOpcode::Pong: return ok();
+    case WebSocketOpcode::Ping:
+      send(WebSocketOpcode::Pong, payload);
+      return ok();
+    case WebSocketOpcode::Pong:
+      return ok();
     case WebSocketOpcode::Close:
       peer_closed_ = true;
       if (payload.size() == 1) return fail(kProtocolError, "malformed close frame");
-      close(payload.empty() ? std::uint16_t{1000} : static_cast<std::uint16_t>(big_endian(payload.substr(0, 2))), "");
+      close(payload.empty() ? std::uint16_t{1000}
+                            : static_cast<std::uint16_t>(big_endian(payload.substr(0, 2))),
+            "");
       return ok();
-    default: return fail(kProtocolError, "unknown opcode");
+    default:
+      return fail(kProtocolError, "unknown opcode");
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// RFC 6455, the server's side: the opening handshake's arithmetic and a frame codec. Pure: bytes in, messages and
-// bytes out.
+// RFC 6455, the server's side: the opening handshake's arithmetic and a frame codec. Pure: bytes in, messages
+// and bytes out.
 
 #include <cstdint>
 #include <string>
@@ -14,7 +14,14 @@ namespace skiff::apiserver {
 /// Sec-WebSocket-Accept for the client's Sec-WebSocket-Key.
 std::string websocket_accept(std::string_view key);
 
-enum class WebSocketOpcode : std::uint8_t { Continuation = 0, Text = 1, Binary = 2, Close = 8, Ping = 9, Pong = 10 };
+enum class WebSocketOpcode : std::uint8_t {
+  Continuation = 0,
+  Text = 1,
+  Binary = 2,
+  Close = 8,
+  Ping = 9,
+  Pong = 10
+};
 
 struct WebSocketMessage {
   bool text = false;
@@ -27,8 +34,8 @@ class WebSocketCodec {
   /// A message of more than `max_message` bytes is a protocol error.
   explicit WebSocketCodec(size_t max_message) : max_message_(max_message) {}
 
-  /// Takes received bytes and appends the messages they complete. BadRequest: the peer broke the protocol; a close
-  /// frame that says so is in the output, nothing further may be received.
+  /// Takes received bytes and appends the messages they complete. BadRequest: the peer broke the protocol; a
+  /// close frame that says so is in the output, nothing further may be received.
   Status receive(std::string_view bytes, std::vector<WebSocketMessage>& messages);
 
   void send(WebSocketOpcode opcode, std::string_view payload);

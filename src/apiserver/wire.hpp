@@ -1,5 +1,6 @@
 #pragma once
-// The loop of an upgraded connection: waits for the connection, some plain descriptors and the stop token at once.
+// The loop of an upgraded connection: waits for the connection, some plain descriptors and the stop token at
+// once.
 
 #include <poll.h>
 
@@ -19,7 +20,8 @@ namespace skiff::apiserver {
 class Wire {
  public:
   /// `early` counts as received first.
-  static Result<std::unique_ptr<Wire>> create(Connection& connection, std::string early, std::stop_token stop);
+  static Result<std::unique_ptr<Wire>> create(Connection& connection, std::string early,
+                                              std::stop_token stop);
 
   struct Round {
     std::string received;
@@ -27,13 +29,14 @@ class Wire {
     bool stopped = false;  // the server is shutting down
   };
 
-  /// Writes what it can of `output` (taken off its front), then waits until the peer sent something (if `reading`),
-  /// `output` can be written on, one of `others` is ready (see their revents) or `timeout` has passed.
+  /// Writes what it can of `output` (taken off its front), then waits until the peer sent something (if
+  /// `reading`), `output` can be written on, one of `others` is ready (see their revents) or `timeout` has
+  /// passed.
   Round wait(std::vector<pollfd>& others, std::string& output, bool reading,
              std::optional<Duration> timeout = std::nullopt);
 
-  /// Writes all of `output` and then waits for the peer to close, so that nothing of it is lost; gives up after
-  /// `patience` in all.
+  /// Writes all of `output` and then waits for the peer to close, so that nothing of it is lost; gives up
+  /// after `patience` in all.
   void finish(std::string& output, Duration patience);
 
  private:

@@ -79,8 +79,8 @@ TEST_CASE("requests that cannot be served are refused with the right status") {
       {"huge body", head + "Content-Length: 99999999999999999999999\r\n\r\n", 413},
       {"large chunk", head + "Transfer-Encoding: chunked\r\n\r\n41\r\n", 413},
       {"huge chunk", head + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n", 413},
-      {"many chunks",
-       head + "Transfer-Encoding: chunked\r\n\r\n40\r\n" + std::string(64, 'a') + "\r\n1\r\n", 413},
+      {"many chunks", head + "Transfer-Encoding: chunked\r\n\r\n40\r\n" + std::string(64, 'a') + "\r\n1\r\n",
+       413},
       {"bad chunk", head + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
       {"chunk without end", head + "Transfer-Encoding: chunked\r\n\r\n1\r\nab", 400},
   }));
@@ -98,16 +98,18 @@ TEST_CASE("a body over the limit is answered as kube-apiserver does") {
   HeadParser parser;
   RequestReader reader(parser, HttpLimits{});
   REQUIRE(read(reader, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3145729\r\n\r\n") == State::Refused);
-  CHECK(*reader.refusal().body ==
-        R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",)"
-        R"("message":"Request entity too large: limit is 3145728","reason":"RequestEntityTooLarge","code":413})"
-        "\n");
+  CHECK(
+      *reader.refusal().body ==
+      R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",)"
+      R"("message":"Request entity too large: limit is 3145728","reason":"RequestEntityTooLarge","code":413})"
+      "\n");
 }
 
 TEST_CASE("Expect: 100-continue is told once") {
   HeadParser parser;
   RequestReader reader(parser, kLimits);
-  CHECK(read(reader, "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n") == State::Body);
+  CHECK(read(reader, "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n") ==
+        State::Body);
   CHECK(reader.take_expect_continue());
   CHECK_FALSE(reader.take_expect_continue());
   CHECK(read(reader, "ok") == State::Complete);

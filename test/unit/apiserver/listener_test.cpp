@@ -136,8 +136,9 @@ TEST_CASE("TLS 1.2 and 1.3 are spoken, HTTP/2 is not offered") {
 TEST_CASE("pipelined requests are answered in order") {
   TestServer server(echo);
   TlsClient client(server.port);
-  REQUIRE(client.send("GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n!"
-                      "GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+  REQUIRE(client.send(
+      "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n!"
+      "GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
   CHECK(client.at_end());
   size_t first = client.received.find("GET /1"), second = client.received.find("POST /2 nobody !"),
          third = client.received.find("GET /3");
@@ -331,7 +332,9 @@ TEST_CASE("an upgraded connection belongs to its session") {
   TestServer server([](const Request&) -> Response {
     UpgradeReply reply;
     reply.headers.emplace("Upgrade", "echo");
-    reply.run = [](Connection& connection, std::string early, std::stop_token) { connection.write("<" + early + ">"); };
+    reply.run = [](Connection& connection, std::string early, std::stop_token) {
+      connection.write("<" + early + ">");
+    };
     return reply;
   });
   TlsClient client(server.port);

@@ -52,7 +52,8 @@ Request upgrade_request(const std::string& to, const std::string& protocols) {
 /// Runs an upgrade on a thread of its own and plays its client.
 class Session {
  public:
-  explicit Session(Response response, std::string early = "") : reply_(std::get<UpgradeReply>(std::move(response))) {
+  explicit Session(Response response, std::string early = "")
+      : reply_(std::get<UpgradeReply>(std::move(response))) {
     thread_ = std::jthread([this, early](std::stop_token stop) {
       auto connection = Connection::plain(std::move(pair_.theirs), "");
       reply_.run(*connection, early, stop);
@@ -149,14 +150,18 @@ TEST_CASE("requests that cannot be upgraded are told why") {
   Request plain;
   CHECK(std::get<Reply>(remote_command(plain, kAll, "", shouting(0))).status == 400);
   CHECK(std::get<Reply>(remote_command(upgrade_request("h2c", ""), kAll, "", shouting(0))).status == 400);
-  CHECK(std::get<Reply>(remote_command(upgrade_request("websocket", "x"), kAll, "", shouting(0))).status == 403);
-  CHECK(std::get<Reply>(remote_command(upgrade_request("SPDY/3.1", "x"), kAll, "", shouting(0))).status == 403);
-  CHECK(std::get<Reply>(port_forward(upgrade_request("websocket", "v4.channel.k8s.io"), "", {})).status == 403);
+  CHECK(std::get<Reply>(remote_command(upgrade_request("websocket", "x"), kAll, "", shouting(0))).status ==
+        403);
+  CHECK(std::get<Reply>(remote_command(upgrade_request("SPDY/3.1", "x"), kAll, "", shouting(0))).status ==
+        403);
+  CHECK(std::get<Reply>(port_forward(upgrade_request("websocket", "v4.channel.k8s.io"), "", {})).status ==
+        403);
 }
 
 TEST_CASE("WebSocket exec carries stdin, stdout, stderr and the exit code") {
-  Session session(remote_command(upgrade_request("websocket", "v5.channel.k8s.io"), kAll, "[sh]", shouting(3)),
-                  client_frame(0x82, std::string("\0he", 3)));
+  Session session(
+      remote_command(upgrade_request("websocket", "v5.channel.k8s.io"), kAll, "[sh]", shouting(3)),
+      client_frame(0x82, std::string("\0he", 3)));
   CHECK(session.frame().payload == std::string("\1", 1));  // "the connection stands"
   session.send(client_frame(0x82, std::string("\0llo", 4)));
   session.send(client_frame(0x82, "\xff" + std::string(1, '\0')));  // end of stdin
@@ -178,7 +183,8 @@ TEST_CASE("base64 channels say the same in text") {
     process.output = std::move(out.read);
     return process;
   };
-  Session session(remote_command(upgrade_request("websocket", "base64.channel.k8s.io"), {.output = true}, "", start));
+  Session session(
+      remote_command(upgrade_request("websocket", "base64.channel.k8s.io"), {.output = true}, "", start));
   CHECK(session.frame().payload == "1");
   test::ServerFrame frame = session.frame();
   CHECK(frame.first == 0x81);
@@ -189,7 +195,8 @@ TEST_CASE("base64 channels say the same in text") {
 TEST_CASE("SPDY exec carries stdin, stdout, stderr and the exit code") {
   int code = GENERATE(0, 3);
   SpdyClient client;
-  Session session(remote_command(upgrade_request("SPDY/3.1", "v4.channel.k8s.io"), kAll, "[sh]", shouting(code)));
+  Session session(
+      remote_command(upgrade_request("SPDY/3.1", "v4.channel.k8s.io"), kAll, "[sh]", shouting(code)));
   session.send(client.open(1, {{"streamtype", "error"}}));
   session.send(client.open(3, {{"streamtype", "stdin"}}));
   CHECK(session.spdy_frame().type == 2);
@@ -225,7 +232,8 @@ TEST_CASE("large output reaches a slow reader whole") {
     process.output = std::move(out.read);
     return process;
   };
-  Session session(remote_command(upgrade_request("websocket", "v4.channel.k8s.io"), {.output = true}, "", start));
+  Session session(
+      remote_command(upgrade_request("websocket", "v4.channel.k8s.io"), {.output = true}, "", start));
   size_t total = 0;
   std::string status;
   for (test::ServerFrame frame = session.frame(); frame.first == 0x82; frame = session.frame()) {
@@ -311,9 +319,11 @@ TEST_CASE("port-forward joins stream pairs with connections, plain and in a WebS
   auto wrap = [tunnel](const std::string& bytes) { return tunnel ? client_frame(0x82, bytes) : bytes; };
   auto open_pair = [&](std::uint32_t id, std::uint16_t port, const std::string& request_id) {
     std::string number = std::to_string(port);
-    session.send(wrap(client.open(id, {{"streamtype", "error"}, {"port", number}, {"requestid", request_id}})));
+    session.send(
+        wrap(client.open(id, {{"streamtype", "error"}, {"port", number}, {"requestid", request_id}})));
     session.send(wrap(client.data(id, "", true)));
-    session.send(wrap(client.open(id + 2, {{"streamtype", "data"}, {"port", number}, {"requestid", request_id}})));
+    session.send(
+        wrap(client.open(id + 2, {{"streamtype", "data"}, {"port", number}, {"requestid", request_id}})));
   };
   open_pair(1, open_port, "0");
   open_pair(5, 1, "1");

@@ -14,7 +14,8 @@ namespace skiff::test {
 
 inline std::string big_endian(std::uint32_t value, int bytes = 4) {
   std::string out;
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
+  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
+    out.push_back(static_cast<char>(value >> shift & 0xff));
   return out;
 }
 
@@ -36,8 +37,8 @@ class SpdyClient {
   SpdyClient& operator=(const SpdyClient&) = delete;
 
   static std::string control(unsigned type, unsigned flags, std::string_view body) {
-    return big_endian(0x80030000U | type) + big_endian(flags << 24 | static_cast<std::uint32_t>(body.size())) +
-           std::string(body);
+    return big_endian(0x80030000U | type) +
+           big_endian(flags << 24 | static_cast<std::uint32_t>(body.size())) + std::string(body);
   }
   std::string open(std::uint32_t stream, const Pairs& headers, unsigned flags = 0) {
     return control(1, flags, big_endian(stream) + big_endian(0) + big_endian(0, 2) + pack(headers));

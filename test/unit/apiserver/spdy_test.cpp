@@ -139,7 +139,8 @@ TEST_CASE("frames that break the protocol end the session") {
   auto row = GENERATE_COPY(values<Row>({
       {"wrong version", big_endian(0x80020001U) + big_endian(0)},
       {"short SYN_STREAM", SpdyClient::control(1, 0, "abc")},
-      {"corrupt headers", SpdyClient::control(1, 0, big_endian(1) + big_endian(0) + big_endian(0, 2) + "garbage")},
+      {"corrupt headers",
+       SpdyClient::control(1, 0, big_endian(1) + big_endian(0) + big_endian(0, 2) + "garbage")},
       {"header bomb", bomb},
       {"huge frame", big_endian(1) + big_endian(0xffffff)},
       {"short RST_STREAM", SpdyClient::control(3, 0, "abcd")},
@@ -148,12 +149,13 @@ TEST_CASE("frames that break the protocol end the session") {
       {"short WINDOW_UPDATE", SpdyClient::control(9, 0, big_endian(0))},
       {"window overflow", SpdyClient::control(9, 0, big_endian(0) + big_endian(0x7fffffff))},
       {"even stream id", SpdyClient().open(2, {})},
-      {"lying header count",
-       SpdyClient::control(1, 0, big_endian(1) + big_endian(0) + big_endian(0, 2) +
-                                     SpdyClient().deflate(big_endian(0xffffffff)))},
+      {"lying header count", SpdyClient::control(1, 0,
+                                                 big_endian(1) + big_endian(0) + big_endian(0, 2) +
+                                                     SpdyClient().deflate(big_endian(0xffffffff)))},
       {"lying header size",
-       SpdyClient::control(1, 0, big_endian(1) + big_endian(0) + big_endian(0, 2) +
-                                     SpdyClient().deflate(big_endian(1) + big_endian(0xfffffff0) + "x"))},
+       SpdyClient::control(1, 0,
+                           big_endian(1) + big_endian(0) + big_endian(0, 2) +
+                               SpdyClient().deflate(big_endian(1) + big_endian(0xfffffff0) + "x"))},
   }));
   DYNAMIC_SECTION(row.name) {
     SpdySession session;

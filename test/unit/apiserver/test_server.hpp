@@ -63,7 +63,8 @@ class TlsClient {
   const UniqueFd& fd() const { return fd_; }
 
   bool send(std::string_view bytes) {
-    return SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) == static_cast<int>(bytes.size());
+    return SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) ==
+           static_cast<int>(bytes.size());
   }
   /// What has been received so far, after reading until it contains `end` (or the connection ended).
   const std::string& read_until(std::string_view end) {
@@ -79,7 +80,8 @@ class TlsClient {
   bool at_end() {
     char buffer[4096];
     int got = 0;
-    while ((got = SSL_read(ssl_.get(), buffer, sizeof buffer)) > 0) received.append(buffer, static_cast<size_t>(got));
+    while ((got = SSL_read(ssl_.get(), buffer, sizeof buffer)) > 0)
+      received.append(buffer, static_cast<size_t>(got));
     return SSL_get_error(ssl_.get(), got) != SSL_ERROR_WANT_READ && errno != EAGAIN;
   }
   std::string received;
@@ -102,7 +104,8 @@ struct TestServer {
     port = port_of(socket);
     socket_id = listener->listen(std::move(socket)).value();
   }
-  apiserver::CertificatePair client_certificate(const std::string& user, const std::vector<std::string>& groups) {
+  apiserver::CertificatePair client_certificate(const std::string& user,
+                                                const std::vector<std::string>& groups) {
     return apiserver::issue_client(authority, user, groups, {SystemClock().wall_now(), 1h}).value();
   }
 

@@ -19,7 +19,8 @@ TEST_CASE("messages arrive whole however their bytes are cut") {
   std::string bytes = client_frame(0x82, payload);
   WebSocketCodec codec(1 << 20);
   std::vector<WebSocketMessage> messages;
-  for (size_t at = 0; at < bytes.size(); at += step) REQUIRE(codec.receive(bytes.substr(at, step), messages).ok());
+  for (size_t at = 0; at < bytes.size(); at += step)
+    REQUIRE(codec.receive(bytes.substr(at, step), messages).ok());
   REQUIRE(messages.size() == 1);
   CHECK(messages[0].payload == payload);
   CHECK_FALSE(messages[0].text);
@@ -67,7 +68,8 @@ TEST_CASE("frames that break the protocol end it with the right code") {
       {"continuation of nothing", client_frame(0x80, "x"), 1002},
       {"new message inside one", client_frame(0x01, "x") + client_frame(0x81, "y"), 1002},
       {"too big", client_frame(0x82, std::string(101, 'x')), 1009},
-      {"too big in pieces", client_frame(0x02, std::string(60, 'x')) + client_frame(0x80, std::string(60, 'x')), 1009},
+      {"too big in pieces",
+       client_frame(0x02, std::string(60, 'x')) + client_frame(0x80, std::string(60, 'x')), 1009},
       {"huge length", std::string("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14), 1009},
   }));
   DYNAMIC_SECTION(row.name) {
@@ -78,7 +80,8 @@ TEST_CASE("frames that break the protocol end it with the right code") {
     CHECK(codec.peer_closed());
     REQUIRE(codec.output().size() >= 4);
     CHECK(static_cast<unsigned char>(codec.output()[0]) == 0x88);
-    int code = static_cast<unsigned char>(codec.output()[2]) * 256 + static_cast<unsigned char>(codec.output()[3]);
+    int code =
+        static_cast<unsigned char>(codec.output()[2]) * 256 + static_cast<unsigned char>(codec.output()[3]);
     CHECK(code == row.code);
   }
 }
