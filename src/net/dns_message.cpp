@@ -159,6 +159,10 @@ void write_data(Writer& writer, std::string& out, const DnsRecord& record) {
     for (std::uint16_t value : {service->priority, service->weight, service->port}) writer.u16(value);
     return writer.name(service->target, false);
   }
+  if (auto* raw = std::get_if<DnsRaw>(&record.data)) {
+    out += raw->bytes;
+    return;
+  }
   const DnsAuthority& soa = std::get<DnsAuthority>(record.data);
   writer.name(soa.server);
   writer.name(soa.mailbox);
@@ -300,6 +304,40 @@ Result<DnsResponseFacts> examine_response(const DnsQuery& query, std::string_vie
   }
   if (negative && !has_authority) facts.ttl = 0;
   return facts;
+}
+
+std::vector<DnsRecord> read_answers(std::string_view packet) {
+  Reader reader(packet);
+  Header header = read_header(reader);
+  for (int i = 0; i < header.questions; ++i) {
+    (void)reader.name();
+    reader.skip(4);
+  }
+  std::vector<DnsRecord> records;
+  for (int i = 0; i < header.answers; ++i) {
+    RecordHead head = read_record_head(reader);
+    Reader data = reader;
+    reader.skip(head.size);
+    if (!reader.ok()) break;
+    DnsRecord record{.name = head.name, .type = head.type, .ttl = head.ttl};
+    if (head.type == DnsType::A && head.size == 4) record.data = Ipv4{data.u32()};
+    else if (head.type == DnsType::Aaaa && head.size == 16) record.data = DnsRaw{std::string(packet.substr(data.at(), 16))};
+    else if (head.type == DnsType::Cname) record.data = DnsTarget{data.name()};
+    else continue;
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+std::string encode_query(std::uint16_t id, const std::string& name, DnsType type) {
+  std::string out;
+  Writer writer(out);
+  for (std::uint16_t field : {id, kRecursionDesired, std::uint16_t{1}, std::uint16_t{0}, std::uint16_t{0}, std::uint16_t{0}})
+    writer.u16(field);
+  writer.name(name, false);
+  writer.u16(static_cast<std::uint16_t>(type));
+  writer.u16(kClassIn);
+  return out;
 }
 
 }  // namespace skiff::net

@@ -53,11 +53,15 @@ struct DnsText {  // TXT, one string of at most 255 bytes
   std::string text;
 };
 
+struct DnsRaw {  // another resolver's record of a type without names inside, as it came
+  std::string bytes;
+};
+
 struct DnsRecord {
   std::string name;
   DnsType type{};
   std::uint32_t ttl = 5;
-  std::variant<Ipv4, DnsTarget, DnsService, DnsAuthority, DnsText> data;
+  std::variant<Ipv4, DnsTarget, DnsService, DnsAuthority, DnsText, DnsRaw> data;
 };
 
 struct DnsAnswer {
@@ -77,5 +81,11 @@ struct DnsResponseFacts {
   std::vector<size_t> ttl_offsets;   // where each record's TTL stands
 };
 Result<DnsResponseFacts> examine_response(const DnsQuery& query, std::string_view packet);
+
+/// The answer section's A, AAAA and CNAME records; those that cannot be read are left out.
+std::vector<DnsRecord> read_answers(std::string_view packet);
+
+/// A query for `name`, to be sent to a resolver.
+std::string encode_query(std::uint16_t id, const std::string& name, DnsType type);
 
 }  // namespace skiff::net

@@ -22,6 +22,7 @@ constexpr size_t kMaxClients = 256;
 constexpr size_t kMaxUnsent = 256 << 10;  // a client that does not read its answers
 constexpr Duration kClientIdle = 10s;
 constexpr int kPacketsATurn = 64;
+constexpr int kMaxAliases = 8;
 
 }  // namespace
 
@@ -65,8 +66,48 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
     if (!query.ok()) return reply(refusal(packet));
     std::optional<DnsAnswer> answer = zones_.answer(query.value().name, query.value().type);
     if (!answer) return forwarder_.forward(query.value(), packet, stream, reply);
-    size_t limit = stream ? kMaxPacket : std::min<size_t>(query.value().payload_size, kMaxUdpAnswer);
-    reply(encode_answer(query.value(), *answer, limit));
+    follow_alias({std::move(query).value(), stream, reply, kMaxAliases}, std::move(*answer));
+  }
+
+  /// A client's question while its answer is put together.
+  struct Asked {
+    DnsQuery query;
+    bool stream;
+    Reply reply;
+    int aliases_left;
+  };
+
+  /// Resolvers in C libraries expect the end of an alias in the same answer, as recursive servers give it.
+  void follow_alias(Asked asked, DnsAnswer answer) {
+    const DnsTarget* alias = answer.answers.empty() ? nullptr : std::get_if<DnsTarget>(&answer.answers.back().data);
+    bool wanted = asked.query.type == DnsType::A || asked.query.type == DnsType::Aaaa;
+    if (!wanted || alias == nullptr || answer.answers.back().type != DnsType::Cname) return finish(asked, answer);
+    if (asked.aliases_left-- == 0) return finish(asked, {.code = DnsCode::ServerFailure});
+    if (std::optional<DnsAnswer> next = zones_.answer(alias->name, asked.query.type)) {
+      DnsAnswer joined = std::move(answer);
+      joined.code = next->code;
+      joined.authority = std::move(next->authority);
+      bool more = !next->answers.empty();
+      std::move(next->answers.begin(), next->answers.end(), std::back_inserter(joined.answers));
+      return more ? follow_alias(std::move(asked), std::move(joined)) : finish(asked, joined);
+    }
+    std::string packet = encode_query(asked.query.id, alias->name, asked.query.type);
+    Result<DnsQuery> outside = parse_query(packet);
+    if (!outside.ok()) return finish(asked, {.code = DnsCode::ServerFailure});
+    auto join = [self = weak_from_this(), asked, answer](const std::string& got) {
+      auto serving = self.lock();
+      if (!serving) return;
+      DnsAnswer joined = answer;
+      joined.code = DnsCode{static_cast<std::uint8_t>(got[3] & 15)};
+      for (DnsRecord& record : read_answers(got)) joined.answers.push_back(std::move(record));
+      serving->finish(asked, joined);
+    };
+    forwarder_.forward(outside.value(), packet, asked.stream, join);
+  }
+
+  void finish(const Asked& asked, const DnsAnswer& answer) const {
+    size_t limit = asked.stream ? kMaxPacket : std::min<size_t>(asked.query.payload_size, kMaxUdpAnswer);
+    asked.reply(encode_answer(asked.query, answer, limit));
   }
 
   void read_packets(const std::shared_ptr<UniqueFd>& udp) {
