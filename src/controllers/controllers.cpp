@@ -1,0 +1,34 @@
+#include "controllers/controllers.hpp"
+
+#include "controllers/kinds.hpp"
+
+namespace skiff::controllers {
+
+Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : informers_(uses.informers) {
+  const Context context{uses.client, uses.informers, uses.clock, uses.random};
+  all_.push_back(namespaces(context, options.served));
+  all_.push_back(service_accounts(context));
+  all_.push_back(root_ca(context, options.root_ca));
+  all_.push_back(endpoints(context));
+  all_.push_back(endpoint_slices(context));
+  all_.push_back(endpoint_mirroring(context));
+  all_.push_back(replica_sets(context));
+  all_.push_back(replication_controllers(context));
+  all_.push_back(deployments(context));
+  all_.push_back(garbage_collector(context, options.served));
+  all_.push_back(pod_garbage_collector(context));
+}
+
+Controllers::~Controllers() { stop(); }
+
+bool Controllers::start(std::stop_token stop) {
+  if (!informers_.wait_synced(std::move(stop))) return false;
+  for (const auto& controller : all_) controller->start();
+  return true;
+}
+
+void Controllers::stop() {
+  for (const auto& controller : all_) controller->stop();
+}
+
+}  // namespace skiff::controllers

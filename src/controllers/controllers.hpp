@@ -1,0 +1,47 @@
+#pragma once
+// The controller manager: what `cluster` starts to make wishes come true.
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/random.hpp"
+#include "client/client.hpp"
+#include "client/informer.hpp"
+
+namespace skiff::controllers {
+
+class Controller;
+
+struct ControllersOptions {
+  /// PEM of the authority that signed the API server's certificate.
+  std::string root_ca;
+  /// The resources that the API server serves (only these may be listed).
+  std::vector<const api::KindInfo*> served;
+};
+
+/// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers must be
+/// stopped before it is destroyed.
+class Controllers {
+ public:
+  struct Uses {
+    client::Client& client;
+    client::Informers& informers;
+    Clock& clock;
+    Random& random;
+  };
+  Controllers(const Uses& uses, const ControllersOptions& options);
+  ~Controllers();
+
+  /// Waits until the informers have synced, then starts the workers. False when `stop` came first.
+  bool start(std::stop_token stop = {});
+  /// Ends and joins the workers.
+  void stop();
+
+ private:
+  client::Informers& informers_;
+  std::vector<std::unique_ptr<Controller>> all_;
+};
+
+}  // namespace skiff::controllers

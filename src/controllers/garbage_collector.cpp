@@ -1,0 +1,208 @@
+// Deletes what lost its last owner, and carries out foreground deletion and orphaning
+// (pkg/controller/garbagecollector).
+
+#include <cstring>
+
+#include "controllers/kinds.hpp"
+#include "controllers/owner_graph.hpp"
+
+#include "api/gen/core.hpp"
+#include "api/gen/events.hpp"
+
+namespace skiff::controllers {
+namespace {
+
+// Keys of the queue: what to do, and the UID it is about.
+constexpr char kCheck[] = "check";
+constexpr char kOrphan[] = "orphan";
+constexpr int kMaxAttempts = 5;
+
+struct Owners {
+  std::vector<std::string> solid, dangling, waiting;  // UIDs
+};
+
+class GarbageCollector final : public Controller {
+ public:
+  GarbageCollector(const Context& context, const Kinds& served)
+      : Controller(context, "garbage-collector-controller", 4) {
+    for (const api::KindInfo* kind : served) {
+      // Events own nothing, are owned by nothing and are many.
+      if (kind == &api::kind_of<api::Event>() || kind == &api::kind_of<api::EventsEvent>()) continue;
+      if (!std::strstr(kind->verbs, "watch") || !std::strstr(kind->verbs, "delete")) continue;
+      served_.push_back(kind);
+      context.informers.any(*kind).on_change([this](const AnyRef& before, const AnyRef& now) {
+        changed(before, now);
+      });
+    }
+  }
+
+  Result<Requeue> reconcile(const ObjectKey& key) override {
+    std::optional<OwnedNode> node = graph_.find(key.name);
+    if (!node) return Requeue::never();
+    Result<AnyRef> live = client_.get(*node->kind, node->key);
+    bool gone = !live.ok() && live.error().code() == Code::NotFound;
+    if (gone || (live.ok() && live.value().metadata().uid != node->uid)) {
+      add(graph_.remove(node->uid));  // the watch will say the same
+      return Requeue::never();
+    }
+    TRY(live);
+    if (key.namespace_ == kOrphan) TRY(let_go(live.value()));
+    else TRY(check(live.value()));
+    return Requeue::never();
+  }
+
+ private:
+  void changed(const AnyRef& before, const AnyRef& now) {
+    if (before && (!now || now.metadata().uid != before.metadata().uid)) add(graph_.remove(before.metadata().uid));
+    if (!now) return;
+    bool same = before && before.metadata().uid == now.metadata().uid &&
+                before.metadata().ownerReferences == now.metadata().ownerReferences &&
+                before.metadata().finalizers == now.metadata().finalizers &&
+                before.metadata().deletionTimestamp == now.metadata().deletionTimestamp;
+    if (!same) add(graph_.put(node_of(now)));
+  }
+
+  void add(const GraphWork& work) {
+    for (const std::string& uid : work.check) queue().add({kCheck, uid});
+    for (const std::string& uid : work.orphan) queue().add({kOrphan, uid});
+  }
+
+  Status check(const AnyRef& object) {
+    OwnedNode node = node_of(object);
+    if (node.waits) return finish_foreground(object);
+    if (node.deleting || node.owners.empty()) return ok();
+    TRY_ASSIGN(Owners owners, classify(node));
+    if (!owners.solid.empty()) {
+      if (owners.dangling.empty() && owners.waiting.empty()) return ok();
+      std::vector<std::string> useless = owners.dangling;
+      useless.insert(useless.end(), owners.waiting.begin(), owners.waiting.end());
+      return drop_owners(object, useless);
+    }
+    if (!owners.waiting.empty() && !graph_.dependents(node.uid).empty()) {
+      TRY(unblock_circles(object));
+      return remove(object, "Foreground");
+    }
+    return remove(object, policy_of(object));
+  }
+
+  // An owner is solid when it exists and does not wait to be deleted with its dependents.
+  Result<Owners> classify(const OwnedNode& node) {
+    Owners owners;
+    for (const api::OwnerReference& owner : node.owners) {
+      if (std::optional<OwnedNode> known = graph_.find(owner.uid)) {
+        bool in_reach = !known->kind->namespaced || known->key.namespace_ == node.key.namespace_;
+        if (in_reach) {
+          (known->waits ? owners.waiting : owners.solid).push_back(owner.uid);
+          continue;
+        }
+      }
+      TRY_ASSIGN(std::optional<OwnedNode> live, look_up(owner, node.key.namespace_));
+      if (!live) owners.dangling.push_back(owner.uid);
+      else (live->waits ? owners.waiting : owners.solid).push_back(owner.uid);
+    }
+    return owners;
+  }
+
+  // The owner as the API has it; nothing when it does not exist. An owner of a kind that is not served counts as
+  // existing: nobody can say that it does not.
+  Result<std::optional<OwnedNode>> look_up(const api::OwnerReference& owner, const std::string& namespace_) {
+    const api::KindInfo* kind = api::find_kind(owner.apiVersion, owner.kind);
+    if (!kind || std::find(served_.begin(), served_.end(), kind) == served_.end()) return std::optional(OwnedNode());
+    if (kind->namespaced && namespace_.empty()) return std::optional<OwnedNode>();
+    Result<AnyRef> live = client_.get(*kind, {kind->namespaced ? namespace_ : "", owner.name});
+    if (!live.ok() && live.error().code() == Code::NotFound) return std::optional<OwnedNode>();
+    TRY(live);
+    if (live.value().metadata().uid != owner.uid) return std::optional<OwnedNode>();
+    return std::optional(node_of(live.value()));
+  }
+
+  Status finish_foreground(const AnyRef& object) {
+    bool blocked = false;
+    for (const OwnedNode& dependent : graph_.dependents(object.metadata().uid)) {
+      for (const api::OwnerReference& owner : dependent.owners)
+        if (owner.uid == object.metadata().uid) blocked |= owner.blockOwnerDeletion.value_or(false);
+      if (!dependent.deleting) queue().add({kCheck, dependent.uid});
+    }
+    return blocked ? ok() : drop_finalizer(object, kForegroundFinalizer);
+  }
+
+  // Owners and dependents that wait for each other would wait for ever.
+  Status unblock_circles(const AnyRef& object) {
+    const std::string& uid = object.metadata().uid;
+    for (const OwnedNode& dependent : graph_.dependents(uid)) {
+      if (!dependent.waits) continue;
+      return edit(object, [](api::ObjectMeta& metadata) {
+        for (api::OwnerReference& owner : metadata.ownerReferences) owner.blockOwnerDeletion = false;
+      });
+    }
+    return ok();
+  }
+
+  Status let_go(const AnyRef& owner) {
+    if (!node_of(owner).orphans) return ok();
+    for (const OwnedNode& dependent : graph_.dependents(owner.metadata().uid)) {
+      Result<AnyRef> live = client_.get(*dependent.kind, dependent.key);
+      if (!live.ok() && live.error().code() == Code::NotFound) continue;
+      TRY(live);
+      if (live.value().metadata().uid == dependent.uid) TRY(drop_owners(live.value(), {owner.metadata().uid}));
+    }
+    return drop_finalizer(owner, kOrphanFinalizer);
+  }
+
+  static std::string policy_of(const AnyRef& object) {
+    const std::vector<std::string>& finalizers = object.metadata().finalizers;
+    auto has = [&](const char* name) { return std::find(finalizers.begin(), finalizers.end(), name) != finalizers.end(); };
+    if (has(kOrphanFinalizer)) return "Orphan";
+    return has(kForegroundFinalizer) ? "Foreground" : "Background";
+  }
+
+  Status remove(const AnyRef& object, const std::string& propagation) {
+    const api::ObjectMeta& metadata = object.metadata();
+    // The resourceVersion makes sure that no owner was added since.
+    Result<AnyRef> removed = client_.remove(
+        object.kind(), client::key_of(metadata),
+        {.propagation = propagation, .uid = metadata.uid, .resource_version = metadata.resourceVersion});
+    if (!removed.ok() && removed.error().code() != Code::NotFound) return std::move(removed).error();
+    return ok();
+  }
+
+  Status drop_owners(const AnyRef& object, const std::vector<std::string>& uids) {
+    return edit(object, [&](api::ObjectMeta& metadata) {
+      std::erase_if(metadata.ownerReferences, [&](const api::OwnerReference& owner) {
+        return std::find(uids.begin(), uids.end(), owner.uid) != uids.end();
+      });
+    });
+  }
+
+  Status drop_finalizer(const AnyRef& object, const char* finalizer) {
+    return edit(object, [&](api::ObjectMeta& metadata) { std::erase(metadata.finalizers, finalizer); });
+  }
+
+  // Writes a changed copy back, again while others are faster: all that is changed here is taken away, whatever else
+  // the object says by then.
+  Status edit(const AnyRef& object, const std::function<void(api::ObjectMeta&)>& change) {
+    AnyRef current = object;
+    for (int attempt = 0;; ++attempt) {
+      std::shared_ptr<void> copy = current.kind().type->ops->copy(current.get());
+      change(*static_cast<api::ObjectMeta*>(copy.get()));
+      Result<AnyRef> written = client_.update(AnyRef(current.kind(), copy));
+      if (written.ok() || written.error().code() == Code::NotFound) return ok();
+      if (written.error().code() != Code::Conflict || attempt == kMaxAttempts) return std::move(written).error();
+      Result<AnyRef> live = client_.get(object.kind(), client::key_of(object.metadata()));
+      bool gone = !live.ok() && live.error().code() == Code::NotFound;
+      if (gone || (live.ok() && live.value().metadata().uid != object.metadata().uid)) return ok();
+      TRY_ASSIGN(current, live);
+    }
+  }
+
+  Kinds served_;
+  OwnerGraph graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served) {
+  return std::make_unique<GarbageCollector>(context, served);
+}
+
+}  // namespace skiff::controllers

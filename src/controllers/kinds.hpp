@@ -1,0 +1,28 @@
+#pragma once
+// One function a controller. A controller registers its handlers when it is made, before Informers::start().
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controllers/controller.hpp"
+
+namespace skiff::controllers {
+
+/// Descriptors of the resources that the API server serves.
+using Kinds = std::vector<const api::KindInfo*>;
+
+std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served);
+std::unique_ptr<Controller> service_accounts(const Context& context);
+/// Keeps ConfigMap kube-root-ca.crt with `root_ca` (PEM) in every namespace.
+std::unique_ptr<Controller> root_ca(const Context& context, std::string root_ca);
+std::unique_ptr<Controller> endpoints(const Context& context);
+std::unique_ptr<Controller> endpoint_slices(const Context& context);
+std::unique_ptr<Controller> endpoint_mirroring(const Context& context);
+std::unique_ptr<Controller> replica_sets(const Context& context);
+std::unique_ptr<Controller> replication_controllers(const Context& context);
+std::unique_ptr<Controller> deployments(const Context& context);
+std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served);
+std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
+
+}  // namespace skiff::controllers

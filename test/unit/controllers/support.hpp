@@ -1,0 +1,70 @@
+#pragma once
+
+#include "api/gen/apps.hpp"
+#include "api/gen/core.hpp"
+#include "api/gen/discovery.hpp"
+#include "api/gen/pod.hpp"
+#include "api/gen/service.hpp"
+#include "api/pods.hpp"
+#include "controllers/controllers.hpp"
+#include "support/test_cluster.hpp"
+
+namespace skiff::test {
+
+inline api::PodCondition ready_condition(bool ready, api::Time since) {
+  api::PodCondition condition;
+  condition.type = "Ready";
+  condition.status = ready ? "True" : "False";
+  condition.lastTransitionTime = since;
+  return condition;
+}
+
+/// The controllers over a cluster in memory, and a stand-in for kubelets: pods get an address and become ready unless
+/// they have the label `kubelet`. Conflicts are retried after a backoff, so most tests let real time pass.
+template <class Time = SystemClock>
+class ControlledCluster : public TestCluster<Time> {
+ public:
+  ControlledCluster() {
+    this->informers.template of<api::Pod>().on_change(
+        [this](const client::Ref<api::Pod>&, const client::Ref<api::Pod>& now) {
+          if (now && now->status.podIP.empty() && !now->metadata.labels.contains("kubelet")) make_ready(now->metadata.name, true);
+        });
+    this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice, api::Endpoints,
+                         api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController>();
+    REQUIRE(controllers.start());
+    this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
+    REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));
+  }
+  ~ControlledCluster() {
+    this->informers.stop();
+    controllers.stop();
+  }
+
+  void make_ready(const std::string& name, bool ready) {
+    auto updated = this->client.template update_with_retry<api::Pod>(
+        {"default", name},
+        [&](api::Pod& pod) {
+          pod.status.phase = "Running";
+          if (pod.status.podIP.empty()) {
+            pod.status.podIP = "10.0.0." + std::to_string(++addresses_);
+            pod.status.podIPs.emplace_back().ip = pod.status.podIP;
+          }
+          api::set_condition(pod.status, ready_condition(ready, api::Time::from(this->clock.wall_now())));
+          return true;
+        },
+        true);
+    static_cast<void>(updated.ok());  // the pod may be gone again
+  }
+  bool has_event(const std::string& reason, const std::string& message) {
+    for (const auto& event : this->template list<api::Event>())
+      if (event->reason == reason && event->message == message) return true;
+    return false;
+  }
+
+ private:
+  std::atomic<int> addresses_ = 0;
+  controllers::Controllers controllers{{this->client, this->informers, this->clock, this->random},
+                                       {.root_ca = "PEM", .served = this->served}};
+};
+
+}  // namespace skiff::test
