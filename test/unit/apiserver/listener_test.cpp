@@ -328,6 +328,28 @@ TEST_CASE("a producer on a thread of its own can wait for its client") {
   CHECK(static_cast<size_t>(std::ranges::count(all, 'x')) == kTotal);
 }
 
+TEST_CASE("until its first bytes a reply with a late head can become another answer") {
+  bool fails = GENERATE(false, true);
+  TestServer server([fails](const Request& request) -> Response {
+    if (request.path != "/watch") return echo(request);
+    StreamReply reply;
+    reply.own_thread = true;
+    reply.late_head = true;
+    reply.start = [fails](std::shared_ptr<StreamSink> sink, std::stop_token) {
+      if (!fails) sink->write(chunk("line"));
+      sink->answer(text("no such log", 404));  // too late once something was written
+      sink->close();
+    };
+    return reply;
+  });
+  TlsClient client(server.port);
+  REQUIRE(client.send(kWatch + kGet));
+  const std::string& all = client.read_until("GET /x nobody");
+  CHECK(all.starts_with(fails ? "HTTP/1.1 404 Not Found\r\n" : "HTTP/1.1 200 OK\r\n"));
+  CHECK(all.find(fails ? "\r\n\r\nno such logHTTP/1.1 200" : "4\r\nline\r\n0\r\n\r\nHTTP/1.1 200") !=
+        std::string::npos);
+}
+
 TEST_CASE("an upgraded connection belongs to its session") {
   TestServer server([](const Request&) -> Response {
     UpgradeReply reply;
