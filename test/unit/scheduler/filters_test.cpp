@@ -1,0 +1,154 @@
+// Filters, scores and the queue without a cluster.
+
+#include "scheduler/filters.hpp"
+#include "scheduler/scores.hpp"
+#include "support.hpp"
+
+using namespace skiff;
+using namespace skiff::scheduler;
+using test::node_json;
+using test::pod_json;
+
+namespace {
+
+client::Ref<api::Node> node(const std::string& json) {
+  return std::make_shared<api::Node>(api::from_json<api::Node>(json).value());
+}
+PodInfoRef pod(const std::string& json) {
+  return std::make_shared<PodInfo>(std::make_shared<api::Pod>(api::from_json<api::Pod>(json).value()));
+}
+
+std::string reasons(const PodInfoRef& the_pod, const ClusterState& cluster) {
+  std::string text;
+  for (const NodeVerdict& verdict : filter_nodes(*the_pod, cluster))
+    for (const std::string& reason : verdict.reasons) text += (text.empty() ? "" : "; ") + reason;
+  return text;
+}
+
+struct Row {
+  const char* name;
+  std::string node;
+  std::string pod;
+  std::string want;
+};
+
+const char* const kTaint = R"("spec":{"taints":[{"key":"a","value":"b","effect":"NoSchedule"}]},)";
+
+}  // namespace
+
+TEST_CASE("filters refuse with kube-scheduler's reasons") {
+  const std::string prefers = R"("spec":{"taints":[{"key":"a","effect":"PreferNoSchedule"}]},)";
+  auto row = GENERATE_COPY(
+      Row{"room", node_json("n"), pod_json("p", R"("cpu":"4","memory":"8Gi")"), ""},
+      Row{"cpu and memory", node_json("n"), pod_json("p", R"("cpu":"4100m","memory":"9Gi")"),
+          "Insufficient cpu; Insufficient memory"},
+      Row{"extended resource", node_json("n"), pod_json("p", R"("example.com/gpu":"1")"),
+          "Insufficient example.com/gpu"},
+      Row{"cordoned", node_json("n", R"("spec":{"unschedulable":true},)"), pod_json("p"), "node(s) were unschedulable"},
+      Row{"cordoned, tolerated", node_json("n", R"("spec":{"unschedulable":true},)"),
+          pod_json("p", "", R"("tolerations":[{"operator":"Exists"}],)"), ""},
+      Row{"taint", node_json("n", kTaint), pod_json("p"), "node(s) had untolerated taint(s)"},
+      Row{"taint, preferred only", node_json("n", prefers), pod_json("p"), ""},
+      Row{"taint, tolerated", node_json("n", kTaint),
+          pod_json("p", "", R"("tolerations":[{"key":"a","operator":"Equal","value":"b"}],)"), ""},
+      Row{"taint, other value", node_json("n", kTaint),
+          pod_json("p", "", R"("tolerations":[{"key":"a","value":"c"}],)"), "node(s) had untolerated taint(s)"},
+      Row{"selector", node_json("n"), pod_json("p", "", R"("nodeSelector":{"disk":"ssd"},)"),
+          "node(s) didn't match Pod's node affinity/selector"},
+      Row{"affinity", node_json("n"),
+          pod_json("p", "", R"("affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":
+          {"nodeSelectorTerms":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In",
+          "values":["n","m"]}]}]}}},)"),
+          ""},
+      Row{"affinity by name", node_json("n"),
+          pod_json("p", "", R"("affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":
+          {"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["m"]}]}]}}},)"),
+          "node(s) didn't match Pod's node affinity/selector"},
+      Row{"pod affinity without a friend", node_json("n"),
+          pod_json("p", "", R"("affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
+          {"labelSelector":{"matchLabels":{"app":"x"}},"topologyKey":"kubernetes.io/hostname"}]}},)"),
+          "node(s) didn't match pod affinity rules"},
+      Row{"spread without the label", node_json("n"),
+          pod_json("p", "", R"("topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone",
+          "whenUnsatisfiable":"DoNotSchedule","labelSelector":{}}],)"),
+          "node(s) didn't match pod topology spread constraints (missing required label)"});
+  DYNAMIC_SECTION(row.name) {
+    ClusterState cluster;
+    cluster.set_node(node(row.node));
+    CHECK(reasons(pod(row.pod), cluster) == row.want);
+  }
+}
+
+TEST_CASE("filters see the pods that are there") {
+  ClusterState cluster;
+  cluster.set_node(node(node_json("a")));
+  cluster.set_node(node(node_json("b")));
+  const std::string labels = R"(,"labels":{"app":"x"})";
+  PodInfoRef friendly = pod(pod_json("friend", R"("cpu":"3")", "", labels));
+  cluster.set_pod(friendly, "a");
+
+  CHECK(reasons(pod(pod_json("p", R"("cpu":"2")")), cluster) == "Insufficient cpu");
+  CHECK(reasons(pod(pod_json("p", "", R"("affinity":{"podAntiAffinity":{
+      "requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{"matchLabels":{"app":"x"}},
+      "topologyKey":"kubernetes.io/hostname"}]}},)")), cluster) == "node(s) didn't match pod anti-affinity rules");
+  CHECK(reasons(pod(pod_json("p", "", R"("topologySpreadConstraints":[{"maxSkew":1,
+      "topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"DoNotSchedule",
+      "labelSelector":{"matchLabels":{"app":"x"}}}],)", labels)), cluster) ==
+        "node(s) didn't match pod topology spread constraints");
+  cluster.remove_pod({"", "friend"});
+  CHECK(reasons(pod(pod_json("p", R"("cpu":"2")")), cluster) == "");
+  CHECK(cluster.node_of({"", "friend"}).empty());
+}
+
+TEST_CASE("host ports collide") {
+  ClusterState cluster;
+  cluster.set_node(node(node_json("n")));
+  auto with_port = [](const std::string& name, const std::string& port) {
+    return pod(R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"a","ports":[{)" +
+               port + "}]}]}}");
+  };
+  cluster.set_pod(with_port("a", R"("containerPort":80,"hostPort":80,"hostIP":"127.0.0.1")"), "n");
+  CHECK(reasons(with_port("b", R"("containerPort":80,"hostPort":80)"), cluster) ==
+        "node(s) didn't have free ports for the requested pod ports");
+  CHECK(reasons(with_port("b", R"("containerPort":80,"hostPort":80,"hostIP":"127.0.0.2")"), cluster) == "");
+  CHECK(reasons(with_port("b", R"("containerPort":80,"hostPort":80,"protocol":"UDP")"), cluster) == "");
+}
+
+TEST_CASE("the emptier and the preferred node is better") {
+  ClusterState cluster;
+  cluster.set_node(node(node_json("a")));
+  cluster.set_node(node(node_json("b")));
+  cluster.set_pod(pod(pod_json("x", R"("cpu":"2","memory":"4Gi")")), "a");
+  CHECK(best_nodes(*pod(pod_json("p")), cluster, {"a", "b"}) == std::vector<std::string>{"b"});
+  CHECK(best_nodes(*pod(pod_json("p")), cluster, {"a"}) == std::vector<std::string>{"a"});
+  PodInfoRef choosy = pod(pod_json("p", "", R"("affinity":{"nodeAffinity":{
+      "preferredDuringSchedulingIgnoredDuringExecution":[{"weight":100,"preference":{"matchExpressions":[
+      {"key":"kubernetes.io/hostname","operator":"In","values":["a"]}]}}]}},)"));
+  CHECK(best_nodes(*choosy, cluster, {"a", "b"}) == std::vector<std::string>{"a"});
+}
+
+TEST_CASE("the queue orders by priority, then by age, and backs off") {
+  test::FakeClock clock;
+  SchedulingQueue queue(clock);
+  PodInfoRef first = pod(pod_json("first")), second = pod(pod_json("second"));
+  PodInfoRef urgent = pod(pod_json("urgent", "", R"("priority":10,)"));
+  for (const PodInfoRef& one : {first, second, urgent}) queue.put(one, false);
+  CHECK(queue.take() == urgent);
+  CHECK(queue.take() == first);
+
+  queue.failed(first);
+  CHECK(queue.take() == second);
+  CHECK(queue.take() == nullptr);
+  CHECK_FALSE(queue.next_due());
+  queue.cluster_changed(SchedulingQueue::Change::Neighbours);  // it cares for none
+  CHECK_FALSE(queue.next_due());
+  queue.cluster_changed(SchedulingQueue::Change::Room);
+  CHECK(queue.take() == nullptr);
+  CHECK(queue.next_due() == clock.now() + 1s);
+  clock.advance(1s);
+  CHECK(queue.take() == first);
+  queue.retry_later(first);
+  CHECK(queue.next_due() == clock.now() + 2s);
+  queue.remove({"", "first"});
+  CHECK_FALSE(queue.next_due());
+}

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "api/gen/core.hpp"
+#include "api/gen/nodes.hpp"
+#include "api/gen/pod.hpp"
+#include "api/pods.hpp"
+#include "scheduler/scheduler.hpp"
+#include "support/test_cluster.hpp"
+
+namespace skiff::test {
+
+inline std::string node_json(const std::string& name, const std::string& more = "", int cpus = 4) {
+  return R"({"metadata":{"name":")" + name + R"(","labels":{"kubernetes.io/hostname":")" + name + R"("}},)" + more +
+         R"("status":{"allocatable":{"cpu":")" + std::to_string(cpus) + R"(","memory":"8Gi","pods":"110"}}})";
+}
+/// `spec`: what stands in the pod's spec besides one container with `requests`.
+inline std::string pod_json(const std::string& name, const std::string& requests = "", const std::string& spec = "",
+                            const std::string& metadata = "") {
+  return R"({"metadata":{"name":")" + name + R"(")" + metadata + R"(},"spec":{)" + spec +
+         R"("schedulerName":"default-scheduler","containers":[{"name":"c","image":"a","resources":{"requests":{)" +
+         requests + "}}}]}}";
+}
+
+/// The scheduler over a cluster in memory.
+template <class Time = FakeClock>
+class ScheduledCluster : public TestCluster<Time> {
+ public:
+  ScheduledCluster() {
+    this->template start<api::Pod, api::Node, api::Event>();
+    this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
+    this->template create<api::ServiceAccount>(R"({"metadata":{"name":"default"}})");
+    REQUIRE(scheduler.start());
+  }
+  ~ScheduledCluster() {
+    this->informers.stop();
+    scheduler.stop();
+  }
+  std::string node_of(const std::string& pod) { return this->template get<api::Pod>(pod)->spec.nodeName; }
+  [[nodiscard]] bool is_placed(const std::string& pod) {
+    return this->wait_for([&] { return !node_of(pod).empty(); });
+  }
+  /// The message of PodScheduled once the pod was refused; "" when it never was.
+  std::string refusal(const std::string& pod) {
+    std::string message;
+    static_cast<void>(this->wait_for([&] {
+      auto now = this->template get<api::Pod>(pod);
+      const api::PodCondition* condition = api::find_condition(now->status, "PodScheduled");
+      if (condition && condition->status == "False") message = condition->message;
+      return !message.empty();
+    }));
+    return message;
+  }
+
+  scheduler::Scheduler scheduler{{this->client, this->informers, this->clock, this->random}};
+};
+
+}  // namespace skiff::test
