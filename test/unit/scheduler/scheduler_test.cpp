@@ -24,8 +24,8 @@ bool has_event(ScheduledCluster<>& cluster, const std::string& reason, const std
 
 TEST_CASE("a pod is bound to a node that fits") {
   ScheduledCluster<> cluster;
-  cluster.create<api::Node>(node_json("small", "", 1));
-  cluster.create<api::Node>(node_json("large", "", 8));
+  cluster.add_node(node_json("small", "", 1));
+  cluster.add_node(node_json("large", "", 8));
   cluster.create<api::Pod>(pod_json("p", R"("cpu":"2")"));
   REQUIRE(cluster.is_placed("p"));
   CHECK(cluster.node_of("p") == "large");
@@ -39,9 +39,9 @@ TEST_CASE("a pod that does not fit says why and is placed when room is made") {
   ScheduledCluster<> cluster;
   cluster.create<api::Pod>(pod_json("p", R"("cpu":"3")"));
   CHECK(cluster.refusal("p") == "no nodes available to schedule pods");
-  cluster.create<api::Node>(node_json("tainted", R"("spec":{"taints":[{"key":"a","value":"b","effect":"NoSchedule"}]},)"));
-  cluster.create<api::Node>(node_json("cordoned", R"("spec":{"unschedulable":true},)"));
-  cluster.create<api::Node>(node_json("small", "", 2));
+  cluster.add_node(node_json("tainted", R"("spec":{"taints":[{"key":"a","value":"b","effect":"NoSchedule"}]},)"));
+  cluster.add_node(node_json("cordoned", R"("spec":{"unschedulable":true},)"));
+  cluster.add_node(node_json("small", "", 2));
   const std::string why =
       "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. "
       "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
@@ -52,7 +52,7 @@ TEST_CASE("a pod that does not fit says why and is placed when room is made") {
   cluster.clock.wait_for_waiters(1);
   cluster.clock.advance(2s);
   CHECK(has_event(cluster, "FailedScheduling", why));
-  cluster.create<api::Node>(node_json("large", "", 8));
+  cluster.add_node(node_json("large", "", 8));
   cluster.clock.wait_for_waiters(1);
   cluster.clock.advance(10s);
   REQUIRE(cluster.is_placed("p"));
@@ -61,7 +61,7 @@ TEST_CASE("a pod that does not fit says why and is placed when room is made") {
 
 TEST_CASE("resources of bound pods are taken until they end") {
   ScheduledCluster<> cluster;
-  cluster.create<api::Node>(node_json("n", "", 4));
+  cluster.add_node(node_json("n", "", 4));
   cluster.create<api::Pod>(pod_json("a", R"("cpu":"3")"));
   REQUIRE(cluster.is_placed("a"));
   cluster.create<api::Pod>(pod_json("b", R"("cpu":"2")"));
@@ -76,7 +76,7 @@ TEST_CASE("resources of bound pods are taken until they end") {
 
 TEST_CASE("who is not ours stays alone, and gates hold a pod back") {
   ScheduledCluster<> cluster;
-  cluster.create<api::Node>(node_json("n"));
+  cluster.add_node(node_json("n"));
   api::Pod other = api::from_json<api::Pod>(pod_json("other")).value();
   other.spec.schedulerName = "custom";
   REQUIRE(cluster.client.create(other).ok());
@@ -94,7 +94,7 @@ TEST_CASE("who is not ours stays alone, and gates hold a pod back") {
 
 TEST_CASE("siblings spread over the nodes") {
   ScheduledCluster<> cluster;
-  for (const char* name : {"a", "b", "c"}) cluster.create<api::Node>(node_json(name));
+  for (const char* name : {"a", "b", "c"}) cluster.add_node(node_json(name));
   const std::string owner = R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"x","uid":"1",
       "controller":true}])";
   std::map<std::string, int> per_node;
@@ -109,8 +109,8 @@ TEST_CASE("siblings spread over the nodes") {
 
 TEST_CASE("many pods at once never overfill a node") {
   ScheduledCluster<SystemClock> cluster;
-  cluster.create<api::Node>(node_json("a", "", 10));
-  cluster.create<api::Node>(node_json("b", "", 10));
+  cluster.add_node(node_json("a", "", 10));
+  cluster.add_node(node_json("b", "", 10));
   for (int i = 0; i < 25; ++i) cluster.create<api::Pod>(pod_json("p" + std::to_string(i), R"("cpu":"1")"));
   auto count = [&](const std::string& node) {
     size_t placed = 0;

@@ -35,6 +35,15 @@ class ScheduledCluster : public TestCluster<Time> {
     this->informers.stop();
     scheduler.stop();
   }
+  /// Creates a node and waits until the scheduler knows it, or a pod created next could be refused first.
+  void add_node(const std::string& json) {
+    api::Node node = this->template create<api::Node>(json);
+    REQUIRE(this->wait_for([&] {
+      auto verdicts = scheduler.explain(api::Pod());
+      return std::any_of(verdicts.begin(), verdicts.end(),
+                         [&](const auto& verdict) { return verdict.node == node.metadata.name; });
+    }));
+  }
   std::string node_of(const std::string& pod) { return this->template get<api::Pod>(pod)->spec.nodeName; }
   [[nodiscard]] bool is_placed(const std::string& pod) {
     return this->wait_for([&] { return !node_of(pod).empty(); });
