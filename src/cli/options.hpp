@@ -1,5 +1,5 @@
 #pragma once
-// What each command takes. main.cpp fills these from the command line; each command is a function of its own file.
+// What each command takes. command_line.cpp fills these from the command line; each command is a function of its own file.
 
 #include <string>
 #include <vector>
@@ -20,6 +20,9 @@ struct Options {
   ClusterConfig cluster;
   int verbosity = 0;
 };
+
+/// The whole program: reads the command line and runs what it says.
+int run(int argc, char** argv);
 
 int start(const Options& options);
 /// The process behind a cluster; `progress_fd` is where start() listens.

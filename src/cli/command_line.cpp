@@ -82,6 +82,8 @@ void add_commands(CLI::App& app, Command& command) {
   serving->group("");  // for start() only: not shown
 }
 
+}  // namespace
+
 int run(int argc, char** argv) {
   CLI::App app("A complete Kubernetes cluster in one process.", "skiff");
   Command command;
@@ -101,7 +103,4 @@ int run(int argc, char** argv) {
   return command.run();
 }
 
-}  // namespace
 }  // namespace skiff::cli
-
-int main(int argc, char** argv) { return skiff::cli::run(argc, argv); }

@@ -1,0 +1,193 @@
+// The composition root: what is started, in which order, and stopped in the opposite one.
+
+#include "skiff/cluster.hpp"
+
+#include <unistd.h>
+
+#include "base/log.hpp"
+#include "cluster/bootstrap.hpp"
+#include "cluster/control_plane.hpp"
+#include "cluster/kubeconfig.hpp"
+#include "cluster/network.hpp"
+#include "cluster/node.hpp"
+#include "cluster/state.hpp"
+#include "controllers/controllers.hpp"
+#include "image/demo.hpp"
+#include "net/host_network.hpp"
+#include "scheduler/scheduler.hpp"
+#include "sys/files.hpp"
+#include "sys/namespaces.hpp"
+
+namespace skiff {
+
+using cluster::ControlPlane;
+using cluster::NodeParts;
+using cluster::Paths;
+using cluster::Settings;
+
+// Members in the order they are made; destroyed in the opposite one.
+struct Cluster::Parts {
+  SystemClock clock;
+  SystemRandom random;
+  UniqueFd lock;
+  Settings settings;
+  std::string kubeconfig;
+  cluster::KubeletDirectory kubelets;
+  std::unique_ptr<sys::CgroupTree> cgroups;
+  std::unique_ptr<image::ContentStore> images;
+  std::unique_ptr<net::HostNetwork> host;
+  std::unique_ptr<ControlPlane> plane;
+  std::unique_ptr<client::Informers> informers;
+  std::unique_ptr<controllers::Controllers> controllers;
+  std::unique_ptr<scheduler::Scheduler> scheduler;
+  std::unique_ptr<cluster::ClusterNetwork> network;
+  std::vector<std::unique_ptr<NodeParts>> nodes;
+
+  Status start(const ClusterConfig& config, const Progress& progress);
+  Status prepare_host(const ClusterConfig& config);
+  Status start_control_plane(const Progress& progress);
+  Status start_nodes(const Progress& progress);
+  Status write_kubeconfig();
+  void stop_threads();
+};
+
+namespace {
+
+Status check_rights() {
+  if (::geteuid() != 0)
+    return Error(Code::Forbidden, "a cluster needs root: it makes namespaces, mounts and control groups");
+  return ok();
+}
+
+}  // namespace
+
+Status Cluster::Parts::start(const ClusterConfig& config, const Progress& progress) {
+  TRY(check_rights());
+  TRY(prepare_host(config));
+  TRY(start_control_plane(progress));
+  TRY(start_nodes(progress));
+  return ok();
+}
+
+Status Cluster::Parts::prepare_host(const ClusterConfig& config) {
+  Paths paths(config);
+  TRY_ASSIGN(lock, cluster::lock_cluster(paths));
+  Result<Settings> kept = cluster::load_settings(config);
+  if (!kept.ok() && kept.error().code() == Code::NotFound) kept = cluster::choose_settings(config, random);
+  TRY_ASSIGN(settings, std::move(kept));
+  TRY_ASSIGN(cgroups, sys::CgroupTree::detect());
+  TRY_ASSIGN(images, image::ContentStore::open(paths.images()));
+  TRY(image::install_demo_images(*images));
+  TRY_ASSIGN(UniqueFd here, sys::open_namespace(sys::Namespace::Network));
+  TRY_ASSIGN(host, net::HostNetwork::open(std::move(here), {.cluster = settings.id, .ranges = settings.ranges()}));
+  return host->ensure();
+}
+
+Status Cluster::Parts::start_control_plane(const Progress& progress) {
+  TRY_ASSIGN(plane, ControlPlane::start(settings, clock, random, [this](const std::string& node) {
+               return kubelets.find(node);
+             }));
+  TRY(write_kubeconfig());
+  TRY(cluster::bootstrap_objects(plane->client(), settings));
+  progress("API server answers");
+  informers = std::make_unique<client::Informers>(plane->client(), clock);
+  std::vector<const api::KindInfo*> kinds;
+  for (const registry::Resource& resource : plane->registry().resources())
+    if (resource.strategy.stored) kinds.push_back(resource.kind);
+  controllers = std::make_unique<controllers::Controllers>(
+      controllers::Controllers::Uses{plane->client(), *informers, clock, random},
+      controllers::ControllersOptions{.root_ca = plane->identity().authority.certificate, .served = std::move(kinds)});
+  scheduler = std::make_unique<scheduler::Scheduler>(
+      scheduler::Scheduler::Uses{plane->client(), *informers, clock, random});
+  TRY_ASSIGN(network, cluster::ClusterNetwork::create({plane->client(), *informers, clock, random}, settings));
+  return ok();
+}
+
+Status Cluster::Parts::start_nodes(const Progress& progress) {
+  cluster::NodeSurroundings around{.settings = settings,
+                                   .clock = clock,
+                                   .random = random,
+                                   .cgroups = *cgroups,
+                                   .images = *images,
+                                   .host = *host,
+                                   .client = plane->client(),
+                                   .kubelets = kubelets};
+  for (int index = 0; index < settings.config.nodes; ++index) {
+    TRY_ASSIGN(std::unique_ptr<NodeParts> node, NodeParts::create(around, index));
+    TRY(plane->serve_in(node->network(), node->address().str()));
+    TRY(network->add_node(node->name(), node->network(), node->address()));
+    nodes.push_back(std::move(node));
+  }
+  TRY(cluster::publish_api_endpoint(plane->client(), nodes[0]->address().str(), cluster::kNodeApiPort));
+  informers->start();
+  controllers->start();
+  scheduler->start();
+  TRY(network->start());
+  for (auto& node : nodes) TRY(node->start());
+  progress(nodes.size() == 1 ? "node is Ready" : fmt::format("{} nodes are Ready", nodes.size()));
+  for (auto& node : nodes) TRY(network->wait_dns(node->network(), 10s));
+  progress("DNS answers");
+  return ok();
+}
+
+Status Cluster::Parts::write_kubeconfig() {
+  client::KubeconfigEntry entry{.name = cluster::context_name(settings.config),
+                                .server = plane->url(),
+                                .authority = plane->identity().authority.certificate,
+                                .certificate = plane->identity().admin.certificate,
+                                .key = plane->identity().admin.key};
+  kubeconfig = client::kubeconfig_text(entry);
+  return sys::replace_file(Paths(settings.config).kubeconfig(), kubeconfig, 0600);
+}
+
+// Watchers first, then what they watch.
+void Cluster::Parts::stop_threads() {
+  for (auto& node : nodes) node->stop();
+  if (network) network->stop();
+  if (scheduler) scheduler->stop();
+  if (controllers) controllers->stop();
+  if (informers) informers->stop();
+  if (plane) plane->stop();
+}
+
+Cluster::Cluster(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Cluster::~Cluster() {
+  if (parts_) parts_->stop_threads();
+}
+
+Result<std::unique_ptr<Cluster>> Cluster::start(const ClusterConfig& config, Progress progress) {
+  auto parts = std::make_unique<Parts>();
+  Status started = parts->start(config, progress ? progress : [](const std::string&) {});
+  if (!started.ok()) {
+    parts->stop_threads();
+    return std::move(started).error();
+  }
+  return std::unique_ptr<Cluster>(new Cluster(std::move(parts)));
+}
+
+Status Cluster::stop() {
+  parts_->stop_threads();
+  Status result = ok();
+  for (auto& node : parts_->nodes)
+    if (Status off = node->power_off(); !off.ok()) result = std::move(off);
+  if (Status removed = parts_->host->remove(); !removed.ok()) result = std::move(removed);
+  if (Status removed = parts_->cgroups->remove(parts_->settings.cgroup(), parts_->clock); !removed.ok())
+    result = std::move(removed);
+  return result;
+}
+
+const std::string& Cluster::kubeconfig() const { return parts_->kubeconfig; }
+const std::string& Cluster::api_url() const { return parts_->plane->url(); }
+
+Status delete_cluster(const ClusterConfig& config) {
+  TRY(check_rights());
+  Paths paths(config);
+  if (!sys::exists(paths.root())) return error(Code::NotFound, "there is no cluster '{}'", config.name);
+  TRY_ASSIGN(UniqueFd lock, cluster::lock_cluster(paths));
+  Result<Settings> settings = cluster::load_settings(config);
+  if (settings.ok()) TRY(cluster::remove_traces(settings.value()));
+  return sys::remove_tree(paths.root());
+}
+
+}  // namespace skiff

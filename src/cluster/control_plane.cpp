@@ -1,0 +1,131 @@
+#include "cluster/control_plane.hpp"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "api/gen/authentication.hpp"
+#include "skiff/version.hpp"
+#include "sys/files.hpp"
+#include "sys/namespaces.hpp"
+
+namespace skiff::cluster {
+namespace {
+
+Result<UniqueFd> listening_socket(const std::string& address, std::uint16_t port) {
+  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return errno_error(errno, "socket");
+  int yes = 1;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(port);
+  if (::inet_pton(AF_INET, address.c_str(), &where.sin_addr) != 1)
+    return error(Code::Invalid, "listen on '{}': not an IPv4 address", address);
+  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&where), sizeof where) < 0 || ::listen(socket.get(), 1024) < 0)
+    return errno_error(errno, "listen on {}:{}", address, port);
+  return socket;
+}
+
+std::vector<std::string> server_names(const Settings& settings) {
+  const ClusterConfig& config = settings.config;
+  std::vector<std::string> names = {"localhost",
+                                    "kubernetes",
+                                    "kubernetes.default",
+                                    "kubernetes.default.svc",
+                                    "kubernetes.default.svc." + config.cluster_domain,
+                                    "127.0.0.1",
+                                    settings.service_address(1).str()};
+  if (config.expose != "127.0.0.1") names.push_back(config.expose);
+  // The nodes' addresses follow the host's in their range.
+  for (int i = 0; i < config.nodes; ++i)
+    names.push_back(settings.ranges().nodes.at(static_cast<std::uint32_t>(i) + 2).str());
+  return names;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlPlane>> ControlPlane::start(const Settings& settings, Clock& clock, Random& random,
+                                                          client::NodeAccessByName nodes) {
+  std::unique_ptr<ControlPlane> plane(new ControlPlane(clock, random));
+  TRY_ASSIGN(plane->identity_, establish_identity(settings, server_names(settings), clock.wall_now()));
+  TRY(plane->open(settings));
+  TRY(plane->listen(settings, std::move(nodes)));
+  return plane;
+}
+
+ControlPlane::~ControlPlane() { stop(); }
+
+Status ControlPlane::open(const Settings& settings) {
+  TRY_ASSIGN(store_, store::Store::open({.path = Paths(settings.config).database()}));
+  registry_ = std::make_unique<registry::Registry>(
+      *store_, clock_, random_, registry::ServiceRangeOptions{.cluster_cidr = settings.config.service_cidr});
+  registry_->set_token_signer([this](const client::ObjectKey& account, const std::string& uid, registry::Draft& draft) {
+    return sign_token(account, uid, draft);
+  });
+  return ok();
+}
+
+Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName nodes) {
+  apiserver::Authenticator authenticator;
+  authenticator.signer = identity_.signer.get();
+  authenticator.cluster = &client();
+  authenticator.clock = &clock_;
+  api_ = std::make_unique<apiserver::Api>(apiserver::ApiOptions{.registry = *registry_,
+                                                                .clock = clock_,
+                                                                .authenticator = std::move(authenticator),
+                                                                .nodes = std::move(nodes),
+                                                                .git_version = kKubernetesVersion,
+                                                                .health = {}});
+  TRY_ASSIGN(tls_, apiserver::TlsAcceptor::create({.certificate = identity_.server.certificate,
+                                                   .key = identity_.server.key,
+                                                   .client_authority = identity_.authority.certificate}));
+  TRY_ASSIGN(listener_, apiserver::Listener::create({}, tls_.get(), [this](const apiserver::Request& request) {
+               return api_->handle(request);
+             }));
+  const ClusterConfig& config = settings.config;
+  Result<UniqueFd> socket = listening_socket(config.expose, config.api_port);
+  if (!socket.ok() && socket.error().sys_errno() == EADDRINUSE)
+    return error(Code::Unavailable,
+                 "port {} on {} is in use by another program; choose another with --api-port", config.api_port,
+                 config.expose);
+  TRY_ASSIGN(UniqueFd listening, std::move(socket));
+  TRY(listener_->listen(std::move(listening)));
+  url_ = fmt::format("https://{}:{}", config.expose == "0.0.0.0" ? "127.0.0.1" : config.expose, config.api_port);
+  return ok();
+}
+
+Status ControlPlane::serve_in(const UniqueFd& network, const std::string& address) {
+  TRY_ASSIGN(UniqueFd socket, sys::in_network(network, [&] { return listening_socket(address, kNodeApiPort); }));
+  TRY(listener_->listen(std::move(socket)));
+  return ok();
+}
+
+void ControlPlane::stop() {
+  if (listener_) listener_->stop();
+}
+
+Status ControlPlane::sign_token(const client::ObjectKey& account, const std::string& uid, registry::Draft& draft) {
+  auto& request = *static_cast<api::TokenRequest*>(draft.value.get());
+  WallTime now = clock_.wall_now();
+  apiserver::TokenClaims claims;
+  claims.token_namespace = account.namespace_;
+  claims.service_account = {account.name, uid};
+  claims.audiences = request.spec.audiences;
+  claims.id = random_.uuid();
+  claims.issued = now;
+  claims.expires = now + std::chrono::seconds(*request.spec.expirationSeconds);
+  if (const auto& bound = request.spec.boundObjectRef) {
+    if (bound->kind == "Pod") claims.pod = {bound->name, bound->uid};
+    if (bound->kind == "Secret") claims.secret = {bound->name, bound->uid};
+    if (bound->kind == "Node") claims.node = {bound->name, bound->uid};
+  }
+  if (claims.audiences.empty()) claims.audiences = {std::string(apiserver::kTokenIssuer)};
+  request.spec.audiences = claims.audiences;
+  TRY_ASSIGN(request.status.token, identity_.signer->sign(claims));
+  request.status.expirationTimestamp = api::Time::from(claims.expires);
+  return ok();
+}
+
+}  // namespace skiff::cluster

@@ -1,0 +1,56 @@
+#pragma once
+// Store, registry and API server of one cluster: everything that exists once, whatever nodes there are.
+
+#include <memory>
+#include <string>
+
+#include "apiserver/api.hpp"
+#include "apiserver/listener.hpp"
+#include "base/random.hpp"
+#include "client/node_access.hpp"
+#include "cluster/identity.hpp"
+#include "cluster/state.hpp"
+#include "registry/registry.hpp"
+#include "store/store.hpp"
+
+namespace skiff::cluster {
+
+/// The port of the API inside the nodes.
+inline constexpr std::uint16_t kNodeApiPort = 6443;
+
+class ControlPlane {
+ public:
+  /// Opens the store and serves the API on the host. `nodes` finds kubelets, now or later.
+  static Result<std::unique_ptr<ControlPlane>> start(const Settings& settings, Clock& clock, Random& random,
+                                                     client::NodeAccessByName nodes);
+  ~ControlPlane();
+
+  client::Client& client() { return registry_->local_client(); }
+  registry::Registry& registry() { return *registry_; }
+  const Identity& identity() const { return identity_; }
+  const std::string& url() const { return url_; }
+
+  /// Serves the API inside a node too, so that pods reach it.
+  Status serve_in(const UniqueFd& network, const std::string& address);
+
+  /// Ends open connections and watches cleanly; the store stays open until destruction.
+  void stop();
+
+ private:
+  ControlPlane(Clock& clock, Random& random) : clock_(clock), random_(random) {}
+  Status open(const Settings& settings);
+  Status listen(const Settings& settings, client::NodeAccessByName nodes);
+  Status sign_token(const client::ObjectKey& account, const std::string& uid, registry::Draft& draft);
+
+  Clock& clock_;
+  Random& random_;
+  Identity identity_;
+  std::string url_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<registry::Registry> registry_;
+  std::unique_ptr<apiserver::Api> api_;
+  std::unique_ptr<apiserver::TlsAcceptor> tls_;
+  std::unique_ptr<apiserver::Listener> listener_;  // last: stops first
+};
+
+}  // namespace skiff::cluster

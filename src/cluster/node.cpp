@@ -1,0 +1,150 @@
+#include "cluster/node.hpp"
+
+#include "kubelet/kubelet.hpp"
+#include "net/pod_network.hpp"
+#include "runtime/node.hpp"
+#include "skiff/version.hpp"
+#include "sys/files.hpp"
+#include "sys/namespaces.hpp"
+
+namespace skiff::cluster {
+
+void KubeletDirectory::add(const std::string& node, std::shared_ptr<client::NodeAccess> kubelet) {
+  MutexLock lock(mutex_);
+  kubelets_[node] = std::move(kubelet);
+}
+
+void KubeletDirectory::remove(const std::string& node) {
+  MutexLock lock(mutex_);
+  kubelets_.erase(node);
+}
+
+std::shared_ptr<client::NodeAccess> KubeletDirectory::find(const std::string& node) const {
+  MutexLock lock(mutex_);
+  auto found = kubelets_.find(node);
+  return found == kubelets_.end() ? nullptr : found->second;
+}
+
+// Members in the order they are made.
+struct NodeParts::Parts {
+  NodeSurroundings around;
+  int index;
+  std::string name, directory;
+  net::Ipv4 address;
+  kubelet::ContainerExits exits;
+  std::unique_ptr<runtime::Node> runtime;
+  std::unique_ptr<net::PodNetwork> pods;
+  std::unique_ptr<kubelet::VethNetwork> pod_network;
+  std::unique_ptr<kubelet::Kubelet> kubelet;
+
+  Status open();
+  kubelet::KubeletSpec spec() const;
+};
+
+namespace {
+
+runtime::NodeSpec runtime_spec(const Settings& settings, int index) {
+  std::string name = settings.node_name(index);
+  return {.directory = Paths(settings.config).node(name),
+          .hostname = name,
+          .cgroup = settings.cgroup() + "/" + name};
+}
+
+}  // namespace
+
+Status NodeParts::Parts::open() {
+  runtime::NodeSpec node = runtime_spec(around.settings, index);
+  TRY(sys::make_directories(directory, 0755));
+  runtime::NodeSystem system{around.cgroups, around.clock};
+  auto on_exit = [this](const runtime::ContainerStatus& container) { exits.notify(container); };
+  Result<std::unique_ptr<runtime::Node>> running = runtime::Node::connect(node, system, on_exit);
+  if (!running.ok() && running.error().code() == Code::NotFound) running = runtime::Node::start(node, system, on_exit);
+  TRY_ASSIGN(runtime, std::move(running));
+  net::NodeLink link{.index = index, .network = runtime->network(), .pods = around.settings.node_pods(index)};
+  TRY(around.host.ensure_node(link));
+  TRY_ASSIGN(pods, net::PodNetwork::open(runtime->network(), {.pods = link.pods}));
+  pod_network = std::make_unique<kubelet::VethNetwork>(*pods);
+  return ok();
+}
+
+kubelet::KubeletSpec NodeParts::Parts::spec() const {
+  const Settings& settings = around.settings;
+  kubelet::KubeletSpec spec;
+  spec.name = name;
+  spec.directory = directory;
+  spec.cgroup = runtime->cgroup();
+  spec.ip = address.str();
+  spec.pod_cidr = settings.node_pods(index).str();
+  spec.version = kKubernetesVersion;
+  spec.machine_id = fmt::format("{}{:026x}", settings.id, index);
+  if (index == 0) spec.labels["node-role.kubernetes.io/control-plane"] = "";
+  spec.dns.domain = settings.config.cluster_domain;
+  spec.dns.servers = {settings.service_address(10).str()};
+  // A host without one has pods with dnsPolicy Default ask nobody.
+  if (Result<std::string> resolvers = sys::read_file("/etc/resolv.conf"); resolvers.ok())
+    spec.dns.host_resolv_conf = std::move(resolvers).value();
+  return spec;
+}
+
+NodeParts::NodeParts(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+NodeParts::~NodeParts() { stop(); }
+
+Result<std::unique_ptr<NodeParts>> NodeParts::create(const NodeSurroundings& around, int index) {
+  std::string name = around.settings.node_name(index);
+  std::unique_ptr<Parts> parts(new Parts{.around = around,
+                                         .index = index,
+                                         .name = name,
+                                         .directory = Paths(around.settings.config).node(name),
+                                         .address = around.host.node_address(index)});
+  Status opened = parts->open();
+  if (!opened.ok()) return std::move(opened).error().in("node '" + name + "'");
+  return std::unique_ptr<NodeParts>(new NodeParts(std::move(parts)));
+}
+
+const UniqueFd& NodeParts::network() const { return parts_->runtime->network(); }
+net::Ipv4 NodeParts::address() const { return parts_->address; }
+const std::string& NodeParts::name() const { return parts_->name; }
+
+Status NodeParts::start() {
+  const NodeSurroundings& around = parts_->around;
+  TRY_ASSIGN(parts_->kubelet, kubelet::Kubelet::start(parts_->spec(), {.client = around.client,
+                                                                      .node = *parts_->runtime,
+                                                                      .exits = parts_->exits,
+                                                                      .cgroups = around.cgroups,
+                                                                      .images = around.images,
+                                                                      .network = *parts_->pod_network,
+                                                                      .clock = around.clock,
+                                                                      .random = around.random}));
+  around.kubelets.add(parts_->name, parts_->kubelet->access());
+  return ok();
+}
+
+void NodeParts::stop() {
+  if (!parts_) return;
+  parts_->around.kubelets.remove(parts_->name);
+  parts_->kubelet.reset();
+}
+
+Status NodeParts::power_off() {
+  stop();
+  TRY(parts_->runtime->power_off());
+  return parts_->around.host.remove_node(parts_->index);
+}
+
+Status remove_traces(const Settings& settings) {
+  SystemClock clock;
+  TRY_ASSIGN(std::unique_ptr<sys::CgroupTree> cgroups, sys::CgroupTree::detect());
+  for (int index = 0; index < settings.config.nodes; ++index) {
+    Result<std::unique_ptr<runtime::Node>> node = runtime::Node::connect(
+        runtime_spec(settings, index), {*cgroups, clock}, [](const runtime::ContainerStatus&) {});
+    if (node.ok()) TRY(node.value()->power_off());
+    else if (node.error().code() != Code::NotFound) return std::move(node).error();
+  }
+  TRY(cgroups->remove(settings.cgroup(), clock));
+  TRY_ASSIGN(UniqueFd network, sys::open_namespace(sys::Namespace::Network));
+  TRY_ASSIGN(std::unique_ptr<net::HostNetwork> host,
+             net::HostNetwork::open(std::move(network), {.cluster = settings.id, .ranges = settings.ranges()}));
+  return host->remove();
+}
+
+}  // namespace skiff::cluster
