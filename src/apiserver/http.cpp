@@ -88,7 +88,45 @@ std::optional<std::string> gzip(const std::string& data) {
   return out;
 }
 
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// "a%2Bb+c" is "a+b c"; what is not an escape stays.
+std::string decode_component(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    bool escape =
+        text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0;
+    if (escape) {
+      out.push_back(static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2])));
+      i += 2;
+    } else {
+      out.push_back(text[i] == '+' ? ' ' : text[i]);
+    }
+  }
+  return out;
+}
+
 }  // namespace
+
+Query parse_query(std::string_view target) {
+  Query query;
+  size_t mark = target.find('?');
+  if (mark == target.npos) return query;
+  target.remove_prefix(mark + 1);
+  while (!target.empty()) {
+    size_t end = target.find('&');
+    std::string_view pair = target.substr(0, end);
+    target.remove_prefix(end == target.npos ? target.size() : end + 1);
+    size_t equals = pair.find('=');
+    std::string_view value = equals == pair.npos ? std::string_view{} : pair.substr(equals + 1);
+    if (!pair.empty()) query.emplace(decode_component(pair.substr(0, equals)), decode_component(value));
+  }
+  return query;
+}
 
 class HeadParser::Server final : public httplib::Server {
  public:
@@ -113,7 +151,7 @@ std::optional<HeadParser::Head> HeadParser::parse(const std::string& head) const
     out.request.method = in.method;
     out.request.path = in.path;
     out.request.target = in.target;
-    out.request.query.insert(in.params.begin(), in.params.end());
+    out.request.query = parse_query(in.target);  // httplib's own drops repeated pairs ("echo a a")
     for (const auto& [name, value] : in.headers) {
       // httplib adds these two to what the client sent.
       if (name != "REMOTE_ADDR" && name != "REMOTE_PORT" && name != "LOCAL_ADDR" && name != "LOCAL_PORT")

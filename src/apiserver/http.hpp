@@ -117,6 +117,9 @@ std::string upgrade_head(const UpgradeReply& reply);
 void open_chunk(std::string& out, size_t size);
 void close_chunk(std::string& out);
 
+/// The parameters behind the '?' of a request target, in their order.
+Query parse_query(std::string_view target);
+
 /// True when the comma-separated `list` contains `token` (case does not matter, parameters are cut off).
 bool has_token(std::string_view list, std::string_view token);
 

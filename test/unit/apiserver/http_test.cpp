@@ -40,6 +40,18 @@ TEST_CASE("a request is the same however its bytes are cut") {
   CHECK_FALSE(reader.keep_alive());
 }
 
+TEST_CASE("query parameters keep their order, repetitions and escapes") {
+  Query query = parse_query("/exec?command=echo&command=a&command=a&x=%2B+%zz%4&flag&=v&&a=b=c");
+  std::vector<std::string> command;
+  for (auto [entry, end] = query.equal_range("command"); entry != end; ++entry)
+    command.push_back(entry->second);
+  CHECK(command == std::vector<std::string>{"echo", "a", "a"});
+  CHECK(query.find("x")->second == "+ %zz%4");
+  CHECK(query.find("flag")->second.empty());
+  CHECK(query.find("a")->second == "b=c");
+  CHECK(parse_query("/exec").empty());
+}
+
 TEST_CASE("chunked bodies are joined") {
   HeadParser parser;
   std::string text =

@@ -8,6 +8,7 @@
 #include "api/gen/pod.hpp"
 #include "apiserver/api.hpp"
 #include "apiserver/certificates.hpp"
+#include "apiserver/http.hpp"
 #include "registry/registry.hpp"
 #include "support/fake_clock.hpp"
 
@@ -50,13 +51,7 @@ struct TestApi {
     out.method = method;
     out.target = target;
     out.path = target.substr(0, target.find('?'));
-    std::string query = target.find('?') == target.npos ? "" : target.substr(target.find('?') + 1);
-    while (!query.empty()) {
-      std::string part = query.substr(0, query.find('&'));
-      query.erase(0, query.find('&') == query.npos ? query.size() : query.find('&') + 1);
-      out.query.emplace(part.substr(0, part.find('=')),
-                        part.find('=') == part.npos ? "" : part.substr(part.find('=') + 1));
-    }
+    out.query = apiserver::parse_query(target);
     out.headers.emplace("Authorization", "Bearer secret");
     if (!body.empty()) out.headers.emplace("Content-Type", "application/json");
     out.body = std::move(body);
