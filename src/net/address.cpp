@@ -47,7 +47,8 @@ std::uint32_t Cidr::mask() const { return length == 0 ? 0 : ~std::uint32_t{0} <<
 Result<Cidr> parse_cidr(std::string_view text) {
   size_t slash = text.find('/');
   int length = -1;
-  if (slash != std::string_view::npos && slash + 1 < text.size()) length = parse_number(text.substr(slash + 1), 32);
+  if (slash != std::string_view::npos && slash + 1 < text.size())
+    length = parse_number(text.substr(slash + 1), 32);
   if (length < 0) return error(Code::Invalid, "'{}' is not a CIDR", text);
   TRY_ASSIGN(Ipv4 base, parse_ipv4(text.substr(0, slash)));
   Cidr cidr{base, length};

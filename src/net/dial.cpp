@@ -21,7 +21,8 @@ Result<UniqueFd> start_dial_in(const UniqueFd& network, Endpoint target) {
 Result<UniqueFd> dial_in(const UniqueFd& network, Endpoint target, TimePoint deadline) {
   TRY_ASSIGN(UniqueFd socket, start_dial_in(network, target));
   for (;;) {
-    auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) return error(Code::Timeout, "dial tcp {}: i/o timeout", target.str());
     pollfd waiting{.fd = socket.get(), .events = POLLOUT};
     int ready = ::poll(&waiting, 1, static_cast<int>(std::min<long long>(left, 1 << 30)));

@@ -3,7 +3,8 @@
 namespace skiff::net {
 
 std::string DnsCache::key_of(const DnsQuery& query) {
-  return fmt::format("{} {} {}", static_cast<int>(query.type), query.edns ? query.payload_size : 0, query.name);
+  return fmt::format("{} {} {}", static_cast<int>(query.type), query.edns ? query.payload_size : 0,
+                     query.name);
 }
 
 std::optional<std::string> DnsCache::find(const DnsQuery& query, TimePoint now) const {
@@ -13,8 +14,10 @@ std::optional<std::string> DnsCache::find(const DnsQuery& query, TimePoint now) 
   std::string packet = entry.packet;
   packet[0] = static_cast<char>(query.id >> 8);
   packet[1] = static_cast<char>(query.id & 255);
-  packet.replace(12, query.question.size(), query.question);  // the same name; only its letter case may differ
-  auto age = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(now - entry.added).count());
+  packet.replace(12, query.question.size(),
+                 query.question);  // the same name; only its letter case may differ
+  auto age =
+      static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(now - entry.added).count());
   for (size_t at : entry.facts.ttl_offsets) {
     std::uint32_t ttl = 0;
     for (size_t i = 0; i < 4; ++i) ttl = ttl << 8 | static_cast<unsigned char>(packet[at + i]);

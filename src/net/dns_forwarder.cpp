@@ -48,7 +48,8 @@ DnsForwarder::~DnsForwarder() {
 }
 
 void DnsForwarder::forward(const DnsQuery& query, const std::string& packet, bool stream, Reply reply) {
-  if (std::optional<std::string> kept = cache_.find(query, std::chrono::steady_clock::now())) return reply(*kept);
+  if (std::optional<std::string> kept = cache_.find(query, std::chrono::steady_clock::now()))
+    return reply(*kept);
   if (exchanges_.size() >= kMaxExchanges) return reply(server_failure(query));
   auto exchange = std::make_unique<Exchange>();
   exchange->id = ++next_id_;
@@ -113,11 +114,13 @@ void DnsForwarder::on_readable(std::uint64_t id) {
 void DnsForwarder::on_stream(std::uint64_t id, std::uint32_t events) {
   Exchange& exchange = *exchanges_.at(id);
   if ((events & EPOLLOUT) != 0 && !exchange.sending.empty()) {
-    ssize_t sent = ::send(exchange.socket.get(), exchange.sending.data(), exchange.sending.size(), MSG_NOSIGNAL);
+    ssize_t sent =
+        ::send(exchange.socket.get(), exchange.sending.data(), exchange.sending.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return ask_next(id);
     if (sent > 0) exchange.sending.erase(0, static_cast<size_t>(sent));
     auto again = [this, id](std::uint32_t next) { on_stream(id, next); };
-    if (exchange.sending.empty() && !loop_.watch(exchange.socket.get(), EPOLLIN, again).ok()) return ask_next(id);
+    if (exchange.sending.empty() && !loop_.watch(exchange.socket.get(), EPOLLIN, again).ok())
+      return ask_next(id);
   }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
   char buffer[4096];
@@ -127,7 +130,8 @@ void DnsForwarder::on_stream(std::uint64_t id, std::uint32_t events) {
   exchange.received.append(buffer, static_cast<size_t>(size));
   const std::string& in = exchange.received;
   if (in.size() < 2) return;
-  size_t length = static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
+  size_t length =
+      static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
   if (in.size() >= length + 2) take_answer(id, in.substr(2, length));
 }
 

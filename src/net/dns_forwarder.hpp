@@ -21,8 +21,9 @@ class DnsForwarder {
   DnsForwarder(EventLoop& loop, std::string resolv_conf);
   ~DnsForwarder();
 
-  /// Answers `query`, whose packet is `packet`, through `reply`, exactly once: from the cache, from a resolver, or
-  /// with ServerFailure when none answers. `stream`: ask over TCP, for a client that can take any length.
+  /// Answers `query`, whose packet is `packet`, through `reply`, exactly once: from the cache, from a
+  /// resolver, or with ServerFailure when none answers. `stream`: ask over TCP, for a client that can take
+  /// any length.
   void forward(const DnsQuery& query, const std::string& packet, bool stream, Reply reply);
 
  private:

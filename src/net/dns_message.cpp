@@ -9,8 +9,8 @@ namespace {
 
 constexpr size_t kHeader = 12;
 constexpr std::uint16_t kClassIn = 1;
-constexpr std::uint16_t kResponse = 0x8000, kAuthoritative = 0x0400, kTruncated = 0x0200, kRecursionDesired = 0x0100,
-                        kRecursionAvailable = 0x0080, kOpcode = 0x7800;
+constexpr std::uint16_t kResponse = 0x8000, kAuthoritative = 0x0400, kTruncated = 0x0200,
+                        kRecursionDesired = 0x0100, kRecursionAvailable = 0x0080, kOpcode = 0x7800;
 constexpr std::uint32_t kMaxTtl = 3600;
 
 /// Reads a packet from left to right; past the end everything is zero and ok() is false.
@@ -33,8 +33,10 @@ class Reader {
     return high << 16 | u16();
   }
   void skip(size_t count) {
-    if (count > packet_.size() - std::min(at_, packet_.size())) ok_ = false;
-    else at_ += count;
+    if (count > packet_.size() - std::min(at_, packet_.size()))
+      ok_ = false;
+    else
+      at_ += count;
   }
 
   /// A name, following pointers. Each pointer must lead further back than the last, so this ends.
@@ -67,8 +69,10 @@ class Reader {
     return "";
   }
   static void append(std::string& text, char c) {
-    if (c == '.' || c == '\\') text += c == '.' ? "\\046" : "\\092";
-    else text += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (c == '.' || c == '\\')
+      text += c == '.' ? "\\046" : "\\092";
+    else
+      text += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   }
 
   std::string_view packet_;
@@ -82,8 +86,8 @@ struct Header {
 
 Header read_header(Reader& reader) {
   Header header{};
-  for (std::uint16_t* field : {&header.id, &header.flags, &header.questions, &header.answers, &header.authority,
-                               &header.additional})
+  for (std::uint16_t* field :
+       {&header.id, &header.flags, &header.questions, &header.answers, &header.authority, &header.additional})
     *field = reader.u16();
   return header;
 }
@@ -188,7 +192,8 @@ void set_u16(std::string& out, size_t at, std::uint16_t value) {
 }
 
 /// Writes what fits of one section; the number written.
-std::uint16_t write_section(Writer& writer, std::string& out, const std::vector<DnsRecord>& records, size_t limit) {
+std::uint16_t write_section(Writer& writer, std::string& out, const std::vector<DnsRecord>& records,
+                            size_t limit) {
   std::uint16_t count = 0;
   for (const DnsRecord& record : records) {
     size_t start = out.size();
@@ -281,10 +286,13 @@ Result<DnsResponseFacts> examine_response(const DnsQuery& query, std::string_vie
   Error broken = error(Code::Invalid, "broken DNS answer");
   Reader reader(packet);
   Header header = read_header(reader);
-  if (!reader.ok() || (header.flags & kResponse) == 0 || header.id != query.id || header.questions != 1) return broken;
-  if (reader.name() != query.name || DnsType{reader.u16()} != query.type || reader.u16() != kClassIn) return broken;
+  if (!reader.ok() || (header.flags & kResponse) == 0 || header.id != query.id || header.questions != 1)
+    return broken;
+  if (reader.name() != query.name || DnsType{reader.u16()} != query.type || reader.u16() != kClassIn)
+    return broken;
   DnsResponseFacts facts{.code = DnsCode{static_cast<std::uint8_t>(header.flags & 15)},
-                         .truncated = (header.flags & kTruncated) != 0, .ttl = kMaxTtl};
+                         .truncated = (header.flags & kTruncated) != 0,
+                         .ttl = kMaxTtl};
   int records = header.answers + header.authority + header.additional;
   bool negative = header.answers == 0, has_authority = false;
   for (int i = 0; i < records; ++i) {
@@ -320,10 +328,14 @@ std::vector<DnsRecord> read_answers(std::string_view packet) {
     reader.skip(head.size);
     if (!reader.ok()) break;
     DnsRecord record{.name = head.name, .type = head.type, .ttl = head.ttl};
-    if (head.type == DnsType::A && head.size == 4) record.data = Ipv4{data.u32()};
-    else if (head.type == DnsType::Aaaa && head.size == 16) record.data = DnsRaw{std::string(packet.substr(data.at(), 16))};
-    else if (head.type == DnsType::Cname) record.data = DnsTarget{data.name()};
-    else continue;
+    if (head.type == DnsType::A && head.size == 4)
+      record.data = Ipv4{data.u32()};
+    else if (head.type == DnsType::Aaaa && head.size == 16)
+      record.data = DnsRaw{std::string(packet.substr(data.at(), 16))};
+    else if (head.type == DnsType::Cname)
+      record.data = DnsTarget{data.name()};
+    else
+      continue;
     records.push_back(std::move(record));
   }
   return records;
@@ -332,7 +344,8 @@ std::vector<DnsRecord> read_answers(std::string_view packet) {
 std::string encode_query(std::uint16_t id, const std::string& name, DnsType type) {
   std::string out;
   Writer writer(out);
-  for (std::uint16_t field : {id, kRecursionDesired, std::uint16_t{1}, std::uint16_t{0}, std::uint16_t{0}, std::uint16_t{0}})
+  for (std::uint16_t field :
+       {id, kRecursionDesired, std::uint16_t{1}, std::uint16_t{0}, std::uint16_t{0}, std::uint16_t{0}})
     writer.u16(field);
   writer.name(name, false);
   writer.u16(static_cast<std::uint16_t>(type));

@@ -1,7 +1,7 @@
 #pragma once
-// DNS packets (RFC 1035, 2782 SRV, 6891 EDNS0): what a query asks, and answers with compression. Names are text in
-// lower case without the last dot; a dot or backslash inside a label is written \046 or \092, so that it can
-// never be taken for another name.
+// DNS packets (RFC 1035, 2782 SRV, 6891 EDNS0): what a query asks, and answers with compression. Names are
+// text in lower case without the last dot; a dot or backslash inside a label is written \046 or \092, so that
+// it can never be taken for another name.
 
 #include <cstdint>
 #include <string>
@@ -15,10 +15,24 @@ namespace skiff::net {
 
 /// Those this server knows; a question may have any number.
 enum class DnsType : std::uint16_t {
-  A = 1, Ns = 2, Cname = 5, Soa = 6, Ptr = 12, Txt = 16, Aaaa = 28, Srv = 33, Opt = 41, Any = 255
+  A = 1,
+  Ns = 2,
+  Cname = 5,
+  Soa = 6,
+  Ptr = 12,
+  Txt = 16,
+  Aaaa = 28,
+  Srv = 33,
+  Opt = 41,
+  Any = 255
 };
 enum class DnsCode : std::uint8_t {
-  NoError = 0, FormatError = 1, ServerFailure = 2, NameError = 3, NotImplemented = 4, Refused = 5
+  NoError = 0,
+  FormatError = 1,
+  ServerFailure = 2,
+  NameError = 3,
+  NotImplemented = 4,
+  Refused = 5
 };
 
 struct DnsQuery {
@@ -31,8 +45,8 @@ struct DnsQuery {
   std::string question;  // as it stood in the packet: answers repeat it, letter case included
 };
 
-/// BadRequest: no question can be made out; answer with FormatError if there is a header. NotImplemented things
-/// (other opcodes and classes) are BadRequest too; see refusal().
+/// BadRequest: no question can be made out; answer with FormatError if there is a header. NotImplemented
+/// things (other opcodes and classes) are BadRequest too; see refusal().
 Result<DnsQuery> parse_query(std::string_view packet);
 
 /// The answer to a packet that parse_query refused; empty when it deserves none (an answer, or no header).
@@ -77,8 +91,8 @@ std::string encode_answer(const DnsQuery& query, const DnsAnswer& answer, size_t
 struct DnsResponseFacts {
   DnsCode code{};
   bool truncated = false;
-  std::uint32_t ttl = 0;             // seconds it may be kept
-  std::vector<size_t> ttl_offsets;   // where each record's TTL stands
+  std::uint32_t ttl = 0;            // seconds it may be kept
+  std::vector<size_t> ttl_offsets;  // where each record's TTL stands
 };
 Result<DnsResponseFacts> examine_response(const DnsQuery& query, std::string_view packet);
 

@@ -38,8 +38,10 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
   };
 
   Status add(const std::string& id, Listeners listeners) {
-    TRY(loop_.watch(listeners.udp->get(), EPOLLIN, [this, udp = listeners.udp](std::uint32_t) { read_packets(udp); }));
-    TRY(loop_.watch(listeners.tcp.get(), EPOLLIN, [this, fd = listeners.tcp.get()](std::uint32_t) { accept(fd); }));
+    TRY(loop_.watch(listeners.udp->get(), EPOLLIN,
+                    [this, udp = listeners.udp](std::uint32_t) { read_packets(udp); }));
+    TRY(loop_.watch(listeners.tcp.get(), EPOLLIN,
+                    [this, fd = listeners.tcp.get()](std::uint32_t) { accept(fd); }));
     nodes_[id] = std::move(listeners);
     return ok();
   }
@@ -79,9 +81,11 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
 
   /// Resolvers in C libraries expect the end of an alias in the same answer, as recursive servers give it.
   void follow_alias(Asked asked, DnsAnswer answer) {
-    const DnsTarget* alias = answer.answers.empty() ? nullptr : std::get_if<DnsTarget>(&answer.answers.back().data);
+    const DnsTarget* alias =
+        answer.answers.empty() ? nullptr : std::get_if<DnsTarget>(&answer.answers.back().data);
     bool wanted = asked.query.type == DnsType::A || asked.query.type == DnsType::Aaaa;
-    if (!wanted || alias == nullptr || answer.answers.back().type != DnsType::Cname) return finish(asked, answer);
+    if (!wanted || alias == nullptr || answer.answers.back().type != DnsType::Cname)
+      return finish(asked, answer);
     if (asked.aliases_left-- == 0) return finish(asked, {.code = DnsCode::ServerFailure});
     if (std::optional<DnsAnswer> next = zones_.answer(alias->name, asked.query.type)) {
       DnsAnswer joined = std::move(answer);
@@ -172,7 +176,8 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
       auto client = clients_.find(id);
       if (client == clients_.end() || client->second.in.size() < 2) return;
       std::string& in = client->second.in;
-      size_t length = static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
+      size_t length =
+          static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
       if (in.size() < length + 2) return;
       std::string packet = in.substr(2, length);
       in.erase(0, length + 2);
@@ -211,7 +216,9 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
 };
 
 DnsServer::DnsServer(DnsServerSpec spec, std::unique_ptr<EventLoop> loop, const DnsZones& zones)
-    : spec_(std::move(spec)), loop_(std::move(loop)), serving_(std::make_shared<Serving>(*loop_, spec_, zones)) {}
+    : spec_(std::move(spec)),
+      loop_(std::move(loop)),
+      serving_(std::make_shared<Serving>(*loop_, spec_, zones)) {}
 
 DnsServer::~DnsServer() = default;
 
@@ -241,8 +248,10 @@ Status DnsServer::add_node(const std::string& id, const UniqueFd& node) {
     TRY_ASSIGN(sys::Link lo, netlink->link("lo"));
     TRY(netlink->set_up(lo.index));
     TRY(netlink->add_address({lo.index, {spec_.listen.address.value, 32}}));
-    TRY_ASSIGN(UniqueFd udp, sys::in_network(node, [&] { return open_listener(Protocol::Udp, spec_.listen); }));
-    TRY_ASSIGN(UniqueFd tcp, sys::in_network(node, [&] { return open_listener(Protocol::Tcp, spec_.listen); }));
+    TRY_ASSIGN(UniqueFd udp,
+               sys::in_network(node, [&] { return open_listener(Protocol::Udp, spec_.listen); }));
+    TRY_ASSIGN(UniqueFd tcp,
+               sys::in_network(node, [&] { return open_listener(Protocol::Tcp, spec_.listen); }));
     return Serving::Listeners{std::make_shared<UniqueFd>(std::move(udp)), std::move(tcp)};
   };
   Result<Serving::Listeners> listeners = prepare();

@@ -1,6 +1,6 @@
 #pragma once
-// The cluster's DNS server: one thread that listens in every node, answers the cluster's names from memory and
-// forwards the rest.
+// The cluster's DNS server: one thread that listens in every node, answers the cluster's names from memory
+// and forwards the rest.
 
 #include <memory>
 #include <optional>
@@ -23,7 +23,7 @@ class DnsZones {
 };
 
 struct DnsServerSpec {
-  Endpoint listen;                              // the DNS service's ClusterIP, port 53
+  Endpoint listen;  // the DNS service's ClusterIP, port 53
   std::string resolv_conf = "/etc/resolv.conf";
 };
 
@@ -31,11 +31,13 @@ struct DnsServerSpec {
 class DnsServer {
  public:
   /// `upstream` is the namespace the resolvers are reached from (the host's); `zones` outlives the server.
-  static Result<std::unique_ptr<DnsServer>> start(const UniqueFd& upstream, DnsServerSpec spec, const DnsZones& zones);
+  static Result<std::unique_ptr<DnsServer>> start(const UniqueFd& upstream, DnsServerSpec spec,
+                                                  const DnsZones& zones);
   /// Answers no more; what waits for a resolver is dropped.
   ~DnsServer();
 
-  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP. Idempotent per id.
+  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP. Idempotent per
+  /// id.
   Status add_node(const std::string& id, const UniqueFd& node);
   /// Stops listening; a node that was not added is fine.
   void remove_node(const std::string& id);

@@ -9,7 +9,8 @@
 namespace skiff::net {
 namespace {
 
-// Any route the host has is better than these; they only catch what would leave by the default route otherwise.
+// Any route the host has is better than these; they only catch what would leave by the default route
+// otherwise.
 constexpr std::uint32_t kLastResort = 4'000'000'000;
 constexpr std::string_view kUplink = "sk-host";
 
@@ -34,7 +35,8 @@ std::vector<sys::Route> unreachable_routes(const ClusterRanges& ranges) {
 
 Result<std::unique_ptr<HostNetwork>> HostNetwork::open(UniqueFd host, HostNetworkSpec spec) {
   auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  if (spec.cluster.empty() || spec.cluster.size() > 8 || !std::all_of(spec.cluster.begin(), spec.cluster.end(), allowed))
+  if (spec.cluster.empty() || spec.cluster.size() > 8 ||
+      !std::all_of(spec.cluster.begin(), spec.cluster.end(), allowed))
     return error(Code::Invalid, "'{}' cannot name network links: 1 to 8 of a-z and 0-9", spec.cluster);
   return std::unique_ptr<HostNetwork>(new HostNetwork(std::move(host), std::move(spec)));
 }
@@ -74,7 +76,9 @@ Status HostNetwork::configure_host_side(const NodeLink& node) {
   std::vector<Cidr> ranges{node.pods};
   if (node.index == 0) ranges.push_back(spec_.ranges.services);
   for (const Cidr& range : ranges)
-    TRY(netlink->replace_route({.destination = prefix(range), .link = link.index, .gateway = address.value,
+    TRY(netlink->replace_route({.destination = prefix(range),
+                                .link = link.index,
+                                .gateway = address.value,
                                 .source = host_address().value}));
   // Only our own link forwards (from node to node); the switch of the whole host stays as it is.
   std::string forwarding = fmt::format("/proc/sys/net/ipv4/conf/{}/forwarding", name);
@@ -88,8 +92,7 @@ Status HostNetwork::configure_node_side(const NodeLink& node) {
   TRY_ASSIGN(sys::Link link, netlink->link(std::string(kUplink)));
   TRY(netlink->set_up(link.index));
   TRY(netlink->add_address({link.index, single(node_address(node.index))}));
-  return netlink->replace_route(
-      {.destination = {0, 0}, .link = link.index, .gateway = host_address().value});
+  return netlink->replace_route({.destination = {0, 0}, .link = link.index, .gateway = host_address().value});
 }
 
 Status HostNetwork::remove_node(int index) {
@@ -119,13 +122,15 @@ Result<std::optional<RangeCollision>> find_collision(const UniqueFd& host, const
       Cidr taken{{entry.prefix.address}, entry.prefix.length};
       Cidr subnet{{taken.base.value & taken.mask()}, taken.length};
       if (!range.overlaps(subnet)) continue;
-      return std::optional(RangeCollision{range, fmt::format("address {} dev {}", taken.str(), name_of(links, entry.link))});
+      return std::optional(
+          RangeCollision{range, fmt::format("address {} dev {}", taken.str(), name_of(links, entry.link))});
     }
     for (const sys::Route& route : routes) {
       if (route.destination.length == 0 || !range.overlaps(cidr(route.destination))) continue;
       std::string kind = route.unreachable ? "unreachable route" : "route";
       std::string by = route.link == 0 ? "" : " dev " + name_of(links, route.link);
-      return std::optional(RangeCollision{range, fmt::format("{} {}{}", kind, cidr(route.destination).str(), by)});
+      return std::optional(
+          RangeCollision{range, fmt::format("{} {}{}", kind, cidr(route.destination).str(), by)});
     }
   }
   return std::optional<RangeCollision>();

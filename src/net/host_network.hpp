@@ -14,9 +14,9 @@
 namespace skiff::net {
 
 struct ClusterRanges {
-  Cidr pods;      // of all nodes
+  Cidr pods;  // of all nodes
   Cidr services;
-  Cidr nodes;     // .1 is the host, the nodes follow
+  Cidr nodes;  // .1 is the host, the nodes follow
 };
 
 struct HostNetworkSpec {
@@ -25,9 +25,9 @@ struct HostNetworkSpec {
 };
 
 struct NodeLink {
-  int index = 0;               // 0..; one node one index, for good
-  const UniqueFd& network;     // the node's namespace
-  Cidr pods;                   // the node's own range
+  int index = 0;            // 0..; one node one index, for good
+  const UniqueFd& network;  // the node's namespace
+  Cidr pods;                // the node's own range
   int mtu = 1500;
 };
 

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::string_view kLinkPrefix = "pod";
 
-/// The node's end of a pod's veth: at most 15 characters, the same for the same pod. The pod's id itself is the
-/// link's alias.
+/// The node's end of a pod's veth: at most 15 characters, the same for the same pod. The pod's id itself is
+/// the link's alias.
 std::string link_name(const std::string& pod_id) {
   std::uint64_t hash = 14695981039346656037U;  // FNV-1a
   for (char c : pod_id) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
@@ -28,8 +28,8 @@ Result<bool> has_address(sys::Netlink& netlink, int link, Ipv4 address) {
   });
 }
 
-/// Neighbour and router discovery of IPv6 would wake an idle node for every pod: new links of the calling thread's
-/// namespace get no link-local addresses.
+/// Neighbour and router discovery of IPv6 would wake an idle node for every pod: new links of the calling
+/// thread's namespace get no link-local addresses.
 Status keep_links_silent() {
   const std::string file = "/proc/sys/net/ipv6/conf/default/addr_gen_mode";
   return sys::exists(file) ? sys::write_file(file, "1") : ok();

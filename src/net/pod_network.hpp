@@ -19,7 +19,7 @@ class Netlink;
 namespace skiff::net {
 
 struct PodNetworkSpec {
-  Cidr pods;       // the node's range; its first address is the gateway, the pods' view of the node
+  Cidr pods;  // the node's range; its first address is the gateway, the pods' view of the node
   int mtu = 1500;
 };
 

@@ -75,10 +75,12 @@ bool RelayStream::flush_to(int side) {
 bool RelayStream::watch(int side) {
   Side& one = sides_[side];
   bool reading = !one.at_end && sides_[1 - side].unsent.empty();
-  std::uint32_t events = (reading ? std::uint32_t{EPOLLIN} : 0U) | (one.unsent.empty() ? 0U : std::uint32_t{EPOLLOUT});
+  std::uint32_t events =
+      (reading ? std::uint32_t{EPOLLIN} : 0U) | (one.unsent.empty() ? 0U : std::uint32_t{EPOLLOUT});
   if (events == one.watched) return true;
   // A side with nothing to wait for is taken off: EPOLLHUP would wake us for ever.
-  if (events == 0) loop_.unwatch(one.socket.get());
+  if (events == 0)
+    loop_.unwatch(one.socket.get());
   else if (!loop_.watch(one.socket.get(), events, [this, side](std::uint32_t e) { on_events(side, e); }).ok())
     return false;
   one.watched = events;

@@ -23,13 +23,13 @@ class RelayStream {
  private:
   struct Side {
     UniqueFd socket;
-    std::string unsent;          // for this side, while it does not take more
-    bool at_end = false;         // it sends no more
+    std::string unsent;           // for this side, while it does not take more
+    bool at_end = false;          // it sends no more
     bool closed_towards = false;  // it was told that the other side sends no more
     std::uint32_t watched = 0;
   };
   void on_events(int side, std::uint32_t events);
-  bool read_from(int side);   // false: the connection is broken
+  bool read_from(int side);  // false: the connection is broken
   bool flush_to(int side);
   bool watch(int side);
   void end(bool broken);

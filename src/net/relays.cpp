@@ -55,9 +55,11 @@ class Relays::Serving {
   };
 
   Status open(const RelaySpec& spec) {
-    TRY_ASSIGN(UniqueFd listener, sys::in_network(host_, [&] { return open_listener(spec.protocol, spec.listen); }));
+    TRY_ASSIGN(UniqueFd listener,
+               sys::in_network(host_, [&] { return open_listener(spec.protocol, spec.listen); }));
     bool udp = spec.protocol == Protocol::Udp;
-    TRY(loop_.watch(listener.get(), EPOLLIN, [this, spec, udp](std::uint32_t) { udp ? receive(spec) : accept(spec); }));
+    TRY(loop_.watch(listener.get(), EPOLLIN,
+                    [this, spec, udp](std::uint32_t) { udp ? receive(spec) : accept(spec); }));
     ports_[spec].listener = std::move(listener);
     return ok();
   }
@@ -168,7 +170,9 @@ class Relays::Serving {
 };
 
 Relays::Relays(UniqueFd host, UniqueFd node, std::unique_ptr<EventLoop> loop)
-    : host_(std::move(host)), node_(std::move(node)), loop_(std::move(loop)),
+    : host_(std::move(host)),
+      node_(std::move(node)),
+      loop_(std::move(loop)),
       serving_(std::make_unique<Serving>(*loop_, host_)) {}
 
 Relays::~Relays() = default;

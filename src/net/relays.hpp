@@ -1,6 +1,6 @@
 #pragma once
-// Ports of the host that lead into the cluster: connections are taken where the listener was opened (the host's
-// loopback) and made again from inside a node, by one thread, without a packet crossing.
+// Ports of the host that lead into the cluster: connections are taken where the listener was opened (the
+// host's loopback) and made again from inside a node, by one thread, without a packet crossing.
 
 #include <functional>
 #include <memory>
@@ -33,8 +33,8 @@ class Relays {
   static Result<std::unique_ptr<Relays>> start(UniqueFd host, UniqueFd node);
   ~Relays();
 
-  /// Makes the open ports be `wanted`; returns those that could not be opened, which are tried again by the next
-  /// call. Connections through a port that is closed go on.
+  /// Makes the open ports be `wanted`; returns those that could not be opened, which are tried again by the
+  /// next call. Connections through a port that is closed go on.
   std::vector<RelayFailure> set(const std::vector<RelaySpec>& wanted);
 
  private:

@@ -23,7 +23,8 @@ const std::vector<Ipv4>& HostResolvers::current() {
   Version version;
   if (found.ok()) {
     const struct stat& file = found.value();
-    version = {file.st_mtim.tv_sec, file.st_mtim.tv_nsec, file.st_ino, static_cast<std::uint64_t>(file.st_size)};
+    version = {file.st_mtim.tv_sec, file.st_mtim.tv_nsec, file.st_ino,
+               static_cast<std::uint64_t>(file.st_size)};
   }
   if (version == version_) return servers_;
   version_ = version;

@@ -20,13 +20,16 @@ std::string chain_name(const std::string& id) {
 std::string backend_rule(const ServiceRule& rule) {
   std::vector<Endpoint> backends = rule.backends;
   std::sort(backends.begin(), backends.end());  // an order of its own: equal sets give equal text
-  if (backends.size() == 1) return fmt::format("meta l4proto {} dnat to {}", to_string(rule.protocol), backends[0].str());
-  std::string choice = rule.client_affinity ? fmt::format("jhash ip saddr mod {} seed 0x5ca1ab1e", backends.size())
-                                            : fmt::format("numgen random mod {}", backends.size());
+  if (backends.size() == 1)
+    return fmt::format("meta l4proto {} dnat to {}", to_string(rule.protocol), backends[0].str());
+  std::string choice = rule.client_affinity
+                           ? fmt::format("jhash ip saddr mod {} seed 0x5ca1ab1e", backends.size())
+                           : fmt::format("numgen random mod {}", backends.size());
   std::string map;
   for (size_t i = 0; i < backends.size(); ++i)
     map += fmt::format("{}{} : {} . {}", i == 0 ? "" : ", ", i, backends[i].address.str(), backends[i].port);
-  return fmt::format("meta l4proto {} dnat ip addr . port to {} map {{ {} }}", to_string(rule.protocol), choice, map);
+  return fmt::format("meta l4proto {} dnat ip addr . port to {} map {{ {} }}", to_string(rule.protocol),
+                     choice, map);
 }
 
 /// What stands in the table however many services there are.
@@ -79,17 +82,21 @@ void ServiceRules::State::add_frontend(const ServiceRule& rule, const Frontend& 
   std::string port = fmt::format("{} . {}", to_string(rule.protocol), frontend.port);
   std::string key = frontend.address ? fmt::format("{} . {}", frontend.address->str(), port) : port;
   // A node's own port without backends is refused by itself: nobody listens there.
-  if (!chain.empty()) (frontend.address ? services : node_ports).emplace(key, chain);
-  else if (frontend.address && !services.contains(key)) refused.insert(key);
+  if (!chain.empty())
+    (frontend.address ? services : node_ports).emplace(key, chain);
+  else if (frontend.address && !services.contains(key))
+    refused.insert(key);
 }
 
-ServiceRules::State ServiceRules::State::of(const ServiceRulesSpec& spec, const std::vector<ServiceRule>& wanted) {
+ServiceRules::State ServiceRules::State::of(const ServiceRulesSpec& spec,
+                                            const std::vector<ServiceRule>& wanted) {
   State state;
   for (const ServiceRule& rule : wanted) {
     std::string chain = rule.backends.empty() ? "" : chain_name(rule.id);
     if (!chain.empty()) state.chains[chain] = backend_rule(rule);
     for (const Frontend& frontend : rule.frontends)
-      if (!frontend.address || !spec.local.contains(*frontend.address)) state.add_frontend(rule, frontend, chain);
+      if (!frontend.address || !spec.local.contains(*frontend.address))
+        state.add_frontend(rule, frontend, chain);
     for (const Endpoint& backend : rule.backends)
       state.hairpins.insert(fmt::format("{0} . {0}", backend.address.str()));
   }
@@ -114,7 +121,8 @@ struct ElementChange {
   Elements out, in;
 };
 
-ElementChange difference(const std::map<std::string, std::string>& from, const std::map<std::string, std::string>& to) {
+ElementChange difference(const std::map<std::string, std::string>& from,
+                         const std::map<std::string, std::string>& to) {
   ElementChange change;
   for (const auto& [key, chain] : from)
     if (auto found = to.find(key); found == to.end() || found->second != chain) change.out.push_back(key);
@@ -134,10 +142,11 @@ ElementChange difference(const std::set<std::string>& from, const std::set<std::
 /// References go before what they refer to, and come after it.
 template <class State>
 std::string change_text(const State& from, const State& to) {
-  const std::pair<std::string_view, ElementChange> changes[] = {{"services", difference(from.services, to.services)},
-                                                           {"node_ports", difference(from.node_ports, to.node_ports)},
-                                                           {"refused", difference(from.refused, to.refused)},
-                                                           {"hairpins", difference(from.hairpins, to.hairpins)}};
+  const std::pair<std::string_view, ElementChange> changes[] = {
+      {"services", difference(from.services, to.services)},
+      {"node_ports", difference(from.node_ports, to.node_ports)},
+      {"refused", difference(from.refused, to.refused)},
+      {"hairpins", difference(from.hairpins, to.hairpins)}};
   std::string text;
   for (const auto& [set, change] : changes) text += element_command("delete", set, change.out);
   for (const auto& [chain, rule] : from.chains) {
@@ -158,7 +167,8 @@ std::string change_text(const State& from, const State& to) {
 
 }  // namespace
 
-ServiceRules::ServiceRules(UniqueFd node, ServiceRulesSpec spec) : node_(std::move(node)), spec_(std::move(spec)) {}
+ServiceRules::ServiceRules(UniqueFd node, ServiceRulesSpec spec)
+    : node_(std::move(node)), spec_(std::move(spec)) {}
 ServiceRules::~ServiceRules() = default;
 
 Result<std::unique_ptr<ServiceRules>> ServiceRules::open(UniqueFd node, ServiceRulesSpec spec) {

@@ -1,6 +1,6 @@
 #pragma once
-// Services as packet rules: one nft table in a node's namespace, whose maps lead from (address, protocol, port)
-// to a chain that picks a backend. Lookups take constant time in the number of services.
+// Services as packet rules: one nft table in a node's namespace, whose maps lead from (address, protocol,
+// port) to a chain that picks a backend. Lookups take constant time in the number of services.
 
 #include <map>
 #include <memory>
@@ -23,7 +23,7 @@ struct Frontend {
 };
 
 struct ServiceRule {
-  std::string id;                  // unique and stable: what a later apply() compares by
+  std::string id;  // unique and stable: what a later apply() compares by
   Protocol protocol = Protocol::Tcp;
   std::vector<Frontend> frontends;
   std::vector<Endpoint> backends;  // none: connections are refused
@@ -32,9 +32,10 @@ struct ServiceRule {
 };
 
 struct ServiceRulesSpec {
-  Cidr services;                   // what is sent here and is no service is refused
-  std::string uplink = "sk-host";  // packets that come and leave by it are masqueraded, so that replies return
-  std::set<Ipv4> local;            // addresses in `services` that the node itself answers (DNS)
+  Cidr services;  // what is sent here and is no service is refused
+  std::string uplink =
+      "sk-host";         // packets that come and leave by it are masqueraded, so that replies return
+  std::set<Ipv4> local;  // addresses in `services` that the node itself answers (DNS)
 };
 
 /// Calls are serialised; any thread. Rules outlive this object; the first apply() replaces what it finds.
@@ -44,8 +45,8 @@ class ServiceRules {
   static Result<std::unique_ptr<ServiceRules>> open(UniqueFd node, ServiceRulesSpec spec);
   ~ServiceRules();
 
-  /// Makes the node's rules be `wanted`, in one transaction that holds only what changed: all or nothing. When
-  /// two rules claim one frontend the first (in the given order) has it.
+  /// Makes the node's rules be `wanted`, in one transaction that holds only what changed: all or nothing.
+  /// When two rules claim one frontend the first (in the given order) has it.
   Status apply(const std::vector<ServiceRule>& wanted);
   Status remove();
 

@@ -28,7 +28,8 @@ Result<UniqueFd> open_socket(Protocol protocol) {
 
 Result<UniqueFd> open_listener(Protocol protocol, Endpoint endpoint) {
   TRY_ASSIGN(UniqueFd socket, open_socket(protocol));
-  // A restarted skiff takes its TCP ports back at once. For UDP the option would let two programs share a port.
+  // A restarted skiff takes its TCP ports back at once. For UDP the option would let two programs share a
+  // port.
   int one = 1;
   if (protocol == Protocol::Tcp) ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   sockaddr_in address = socket_address(endpoint);

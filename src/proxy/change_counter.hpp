@@ -17,8 +17,8 @@ class ChangeCounter {
     moved_.notify_all();
   }
 
-  /// For the worker: waits until there is something to do, or until `again` (to retry what failed), and returns
-  /// which change it now follows. 0 once `stop` is requested.
+  /// For the worker: waits until there is something to do, or until `again` (to retry what failed), and
+  /// returns which change it now follows. 0 once `stop` is requested.
   std::uint64_t wait_change(std::stop_token stop, TimePoint again) {
     MutexLock lock(mutex_);
     while (wanted_ == done_ && clock_.now() < again && !stop.stop_requested())

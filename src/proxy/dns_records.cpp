@@ -1,6 +1,6 @@
-// A name below a domain is read from the right: ..., namespace, "svc" or "pod". What exists with other records only is
-// "no data"; what does not exist is a name error. A headless service without ready endpoints does not exist, as the
-// specification wants.
+// A name below a domain is read from the right: ..., namespace, "svc" or "pod". What exists with other
+// records only is "no data"; what does not exist is a name error. A headless service without ready endpoints
+// does not exist, as the specification wants.
 #include "proxy/dns_records.hpp"
 
 #include <algorithm>
@@ -46,7 +46,8 @@ std::vector<std::string> split(std::string_view text) {
 }
 
 bool below(const std::string& name, const std::string& zone) {
-  return name == zone || (name.size() > zone.size() && name.ends_with(zone) && name[name.size() - zone.size() - 1] == '.');
+  return name == zone ||
+         (name.size() > zone.size() && name.ends_with(zone) && name[name.size() - zone.size() - 1] == '.');
 }
 
 std::string dashed(Ipv4 address) {
@@ -56,7 +57,8 @@ std::string dashed(Ipv4 address) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   if (text.ends_with('.')) text.pop_back();
   return text;
 }
@@ -75,7 +77,8 @@ std::vector<Member> members_of(const api::EndpointSlice& slice) {
     if (endpoint.conditions && !endpoint.conditions->ready.value_or(true)) continue;
     for (const std::string& text : endpoint.addresses)
       if (Result<Ipv4> address = net::parse_ipv4(text); address.ok())
-        members.push_back({address.value(), endpoint.hostname.empty() ? dashed(address.value()) : lower(endpoint.hostname)});
+        members.push_back({address.value(),
+                           endpoint.hostname.empty() ? dashed(address.value()) : lower(endpoint.hostname)});
   }
   return members;
 }
@@ -124,13 +127,16 @@ std::optional<Ipv4> reversed(const std::string& name) {
 }  // namespace
 
 DnsRecords::DnsRecords(client::Informers& informers, DnsRecordsSpec spec)
-    : spec_(std::move(spec)), services_(informers.of<api::Service>()), slices_(informers.of<api::EndpointSlice>()),
+    : spec_(std::move(spec)),
+      services_(informers.of<api::Service>()),
+      slices_(informers.of<api::EndpointSlice>()),
       namespaces_(informers.of<api::Namespace>()) {
   services_.add_index("dns-address", [](const api::Service& service) {
     return headless(service) ? std::vector<std::string>{} : std::vector<std::string>{service.spec.clusterIP};
   });
   slices_.add_index("dns-service", [](const api::EndpointSlice& slice) {
-    return slice.addressType == "IPv4" ? std::vector<std::string>{service_of(slice).str()} : std::vector<std::string>{};
+    return slice.addressType == "IPv4" ? std::vector<std::string>{service_of(slice).str()}
+                                       : std::vector<std::string>{};
   });
   slices_.add_index("dns-address", [](const api::EndpointSlice& slice) {
     std::vector<std::string> addresses;
@@ -141,20 +147,24 @@ DnsRecords::DnsRecords(client::Informers& informers, DnsRecordsSpec spec)
 
 bool DnsRecords::synced() const { return services_.synced() && slices_.synced() && namespaces_.synced(); }
 
-bool DnsRecords::has_namespace(const std::string& name) const { return namespaces_.get({"", name}) != nullptr; }
+bool DnsRecords::has_namespace(const std::string& name) const {
+  return namespaces_.get({"", name}) != nullptr;
+}
 
 DnsRecord DnsRecords::record(const std::string& name, Ipv4 address) const {
   return {name, DnsType::A, spec_.ttl, address};
 }
 
 DnsRecord DnsRecords::authority(const std::string& zone) const {
-  net::DnsAuthority soa{.server = "ns.dns." + zone, .mailbox = "hostmaster." + zone, .serial = 1, .minimum = spec_.ttl};
+  net::DnsAuthority soa{
+      .server = "ns.dns." + zone, .mailbox = "hostmaster." + zone, .serial = 1, .minimum = spec_.ttl};
   return {zone, DnsType::Soa, spec_.ttl, soa};
 }
 
 std::optional<DnsAnswer> DnsRecords::answer(const std::string& name, DnsType type) const {
   if (reversed(name)) return reverse(name, type);
-  auto domain = std::find_if(spec_.domains.begin(), spec_.domains.end(), [&](const auto& d) { return below(name, d); });
+  auto domain =
+      std::find_if(spec_.domains.begin(), spec_.domains.end(), [&](const auto& d) { return below(name, d); });
   if (domain == spec_.domains.end()) return std::nullopt;
   if (!synced()) return DnsAnswer{.code = DnsCode::ServerFailure};
   std::string_view left(name);
@@ -162,7 +172,8 @@ std::optional<DnsAnswer> DnsRecords::answer(const std::string& name, DnsType typ
   Question question{.name = name, .domain = *domain, .labels = split(left), .type = type};
   Found found = find(question);
   DnsAnswer answer{.code = found.exists ? DnsCode::NoError : DnsCode::NameError,
-                   .answers = std::move(found.answers), .additional = std::move(found.additional)};
+                   .answers = std::move(found.answers),
+                   .additional = std::move(found.additional)};
   if (answer.answers.empty()) answer.authority.push_back(authority(*domain));
   return answer;
 }
@@ -213,7 +224,8 @@ DnsRecords::Found DnsRecords::find_cluster_ip(const Question& question, const ap
   Result<Ipv4> address = net::parse_ipv4(service.spec.clusterIP);
   size_t count = question.labels.size();
   if (!address.ok()) return {};
-  std::string target = fmt::format("{}.{}.svc.{}", question.from_right(2), question.from_right(1), question.domain);
+  std::string target =
+      fmt::format("{}.{}.svc.{}", question.from_right(2), question.from_right(1), question.domain);
   if (count == 4) {
     // "_tcp.web.default.svc" has ports below it; an endpoint of the service has a name as well.
     if (question.labels[0].starts_with('_')) return {.exists = true};
@@ -239,14 +251,17 @@ DnsRecords::Found DnsRecords::find_headless(const Question& question, const api:
   size_t count = question.labels.size();
   bool one_member = count == 4;
   PortFilter filter = count == 5 ? PortFilter{question.labels[0], question.labels[1]} : PortFilter{};
-  std::string base = fmt::format("{}.{}.svc.{}", question.from_right(2), question.from_right(1), question.domain);
+  std::string base =
+      fmt::format("{}.{}.svc.{}", question.from_right(2), question.from_right(1), question.domain);
   Found found;
   for (const Ref<api::EndpointSlice>& slice : slices_.by_index("dns-service", client::key_of(service).str()))
     for (const Member& member : members_of(*slice)) {
-      if (one_member && member.label != question.labels[0] && dashed(member.address) != question.labels[0]) continue;
+      if (one_member && member.label != question.labels[0] && dashed(member.address) != question.labels[0])
+        continue;
       if (count != 5) found.exists = true;
       std::string target = one_member ? question.name : member.label + "." + base;
-      if (count != 5 && question.wants(DnsType::A)) add_unique(found.answers, record(question.name, member.address));
+      if (count != 5 && question.wants(DnsType::A))
+        add_unique(found.answers, record(question.name, member.address));
       for (const api::DiscoveryEndpointPort& port : slice->ports) {
         if (!filter.takes(port.name.value_or(""), port.protocol) || !port.port) continue;
         found.exists = true;
@@ -269,18 +284,21 @@ DnsRecords::Found DnsRecords::find_pod(const Question& question) const {
 
 std::optional<DnsAnswer> DnsRecords::reverse(const std::string& name, DnsType type) const {
   Ipv4 address = *reversed(name);
-  bool ours = std::any_of(spec_.reverse.begin(), spec_.reverse.end(), [&](const net::Cidr& r) { return r.contains(address); });
+  bool ours = std::any_of(spec_.reverse.begin(), spec_.reverse.end(),
+                          [&](const net::Cidr& r) { return r.contains(address); });
   if (!ours) return std::nullopt;
   if (!synced()) return DnsAnswer{.code = DnsCode::ServerFailure};
   std::vector<std::string> names;
   for (const Ref<api::Service>& service : services_.by_index("dns-address", address.str()))
-    names.push_back(fmt::format("{}.{}.svc.{}", service->metadata.name, service->metadata.namespace_, spec_.domains[0]));
+    names.push_back(
+        fmt::format("{}.{}.svc.{}", service->metadata.name, service->metadata.namespace_, spec_.domains[0]));
   if (names.empty())
     for (const Ref<api::EndpointSlice>& slice : slices_.by_index("dns-address", address.str()))
       for (const Member& member : members_of(*slice)) {
         ObjectKey service = service_of(*slice);
         if (member.address != address) continue;
-        names.push_back(fmt::format("{}.{}.{}.svc.{}", member.label, service.name, service.namespace_, spec_.domains[0]));
+        names.push_back(
+            fmt::format("{}.{}.{}.svc.{}", member.label, service.name, service.namespace_, spec_.domains[0]));
       }
   DnsAnswer answer;
   if (names.empty()) answer.code = DnsCode::NameError;

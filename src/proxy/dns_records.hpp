@@ -20,7 +20,8 @@ struct DnsRecordsSpec {
   std::uint32_t ttl = 5;
 };
 
-/// Construct before Informers::start(). Until the caches are filled every name of the cluster is ServerFailure.
+/// Construct before Informers::start(). Until the caches are filled every name of the cluster is
+/// ServerFailure.
 class DnsRecords final : public net::DnsZones {
  public:
   DnsRecords(client::Informers& informers, DnsRecordsSpec spec);

@@ -12,7 +12,8 @@ namespace {
 constexpr Duration kRetry = 10s;
 
 /// The Service that has a NodePort; null when it is gone by now.
-client::Ref<api::Service> owner_of(const std::vector<client::Ref<api::Service>>& services, const net::RelaySpec& relay) {
+client::Ref<api::Service> owner_of(const std::vector<client::Ref<api::Service>>& services,
+                                   const net::RelaySpec& relay) {
   for (const client::Ref<api::Service>& service : services)
     for (const api::ServicePort& port : service->spec.ports)
       if (port.nodePort == relay.target.port && protocol_of(port.protocol) == relay.protocol) return service;
@@ -36,8 +37,12 @@ std::vector<net::RelaySpec> node_port_relays(const std::vector<client::Ref<api::
 }
 
 NodePortRelays::NodePortRelays(Parts parts, NodePortRelaysSpec spec)
-    : events_(parts.events), clock_(parts.clock), relays_(parts.relays), spec_(std::move(spec)),
-      services_(parts.informers.of<api::Service>()), changes_(parts.clock) {
+    : events_(parts.events),
+      clock_(parts.clock),
+      relays_(parts.relays),
+      spec_(std::move(spec)),
+      services_(parts.informers.of<api::Service>()),
+      changes_(parts.clock) {
   services_.on_change([this](const auto& before, const auto& now) {
     bool same = before && now && before->spec == now->spec;
     if (!same) changes_.changed();
@@ -79,7 +84,8 @@ void NodePortRelays::report(const std::vector<client::Ref<api::Service>>& servic
     log::warning("node-ports", "{}", error.message());
     client::Ref<api::Service> service = owner_of(services, relay);
     if (!service) continue;
-    std::string why = error.sys_errno() == EADDRINUSE ? "another program of the host has it" : error.message();
+    std::string why =
+        error.sys_errno() == EADDRINUSE ? "another program of the host has it" : error.message();
     events_.warning(client::reference_to(service), "NodePortUnavailable",
                     fmt::format("Node port {} does not answer on {} of the host: {}", relay.listen.port,
                                 relay.listen.address.str(), why));

@@ -23,8 +23,8 @@ struct NodePortRelaysSpec {
 std::vector<net::RelaySpec> node_port_relays(const std::vector<client::Ref<api::Service>>& services,
                                              const NodePortRelaysSpec& spec);
 
-/// Opens and closes relays as Services come and go. A port that somebody else has becomes an event on its Service
-/// and is tried again every ten seconds. Construct before Informers::start(), start() after.
+/// Opens and closes relays as Services come and go. A port that somebody else has becomes an event on its
+/// Service and is tried again every ten seconds. Construct before Informers::start(), start() after.
 class NodePortRelays {
  public:
   struct Parts {
@@ -43,7 +43,8 @@ class NodePortRelays {
 
  private:
   void run(std::stop_token stop);
-  void report(const std::vector<client::Ref<api::Service>>& services, const std::vector<net::RelayFailure>& failures);
+  void report(const std::vector<client::Ref<api::Service>>& services,
+              const std::vector<net::RelayFailure>& failures);
 
   client::EventRecorder& events_;
   Clock& clock_;

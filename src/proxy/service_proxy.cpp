@@ -17,14 +17,18 @@ bool has_host_ports(const std::vector<api::Container>& containers) {
 }
 
 bool has_host_ports(const api::Pod& pod) {
-  return !pod.spec.hostNetwork && (has_host_ports(pod.spec.containers) || has_host_ports(pod.spec.initContainers));
+  return !pod.spec.hostNetwork &&
+         (has_host_ports(pod.spec.containers) || has_host_ports(pod.spec.initContainers));
 }
 
 }  // namespace
 
 ServiceProxy::ServiceProxy(client::Informers& informers, Clock& clock)
-    : clock_(clock), services_(informers.of<api::Service>()), slices_(informers.of<api::EndpointSlice>()),
-      pods_(informers.of<api::Pod>()), changes_(clock) {
+    : clock_(clock),
+      services_(informers.of<api::Service>()),
+      slices_(informers.of<api::EndpointSlice>()),
+      pods_(informers.of<api::Pod>()),
+      changes_(clock) {
   services_.on_change([this](const auto& before, const auto& now) {
     bool same = before && now && before->spec == now->spec && before->status == now->status;
     if (!same) changes_.changed();
@@ -70,8 +74,10 @@ void ServiceProxy::run(std::stop_token stop) {
   bool synced = services_.wait_synced(stop) && slices_.wait_synced(stop) && pods_.wait_synced(stop);
   if (!synced) return;
   while (std::uint64_t change = changes_.wait_change(stop, TimePoint::max())) {
-    if (apply_all()) changes_.done(change);
-    else clock_.wait_for(stop, kRetry);
+    if (apply_all())
+      changes_.done(change);
+    else
+      clock_.wait_for(stop, kRetry);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Keeps the packet rules of the nodes in step with Services, EndpointSlices and hostPorts: kube-proxy's place.
+// Keeps the packet rules of the nodes in step with Services, EndpointSlices and hostPorts: kube-proxy's
+// place.
 
 #include <map>
 #include <string>
@@ -17,7 +18,8 @@ class ServiceProxy {
   ServiceProxy(client::Informers& informers, Clock& clock);
   ~ServiceProxy() { stop(); }
 
-  /// From now on the rules of node `name` are kept; `rules` must live until remove_node() or stop(). Any thread.
+  /// From now on the rules of node `name` are kept; `rules` must live until remove_node() or stop(). Any
+  /// thread.
   void add_node(const std::string& name, net::ServiceRules& rules);
   /// Returns when nobody uses the node's rules any more. They stay in the kernel.
   void remove_node(const std::string& name);

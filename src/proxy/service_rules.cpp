@@ -27,7 +27,8 @@ Frontends frontends_of(const api::Service& service, const api::ServicePort& port
   std::vector<std::string> addresses = service.spec.clusterIPs;
   if (addresses.empty()) addresses.push_back(service.spec.clusterIP);
   for (const std::string& address : addresses) add_address(frontends.internal, address, port.port);
-  for (const std::string& address : service.spec.externalIPs) add_address(frontends.external, address, port.port);
+  for (const std::string& address : service.spec.externalIPs)
+    add_address(frontends.external, address, port.port);
   for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
     if (ingress.ipMode != "Proxy") add_address(frontends.external, ingress.ip, port.port);
   if (port.nodePort != 0)
@@ -47,7 +48,8 @@ struct Place {
   bool local_only;
 };
 
-void add_endpoints(Backends& backends, const api::EndpointSlice& slice, std::int32_t port, const Place& place) {
+void add_endpoints(Backends& backends, const api::EndpointSlice& slice, std::int32_t port,
+                   const Place& place) {
   for (const api::Endpoint& endpoint : slice.endpoints) {
     if (place.local_only && endpoint.nodeName != place.node) continue;
     bool ready = true, serving = true, terminating = false;
@@ -60,7 +62,8 @@ void add_endpoints(Backends& backends, const api::EndpointSlice& slice, std::int
     for (const std::string& text : endpoint.addresses) {
       Result<net::Ipv4> address = net::parse_ipv4(text);
       if (!address.ok()) continue;
-      (ready ? backends.ready : backends.terminating).push_back({address.value(), static_cast<std::uint16_t>(port)});
+      (ready ? backends.ready : backends.terminating)
+          .push_back({address.value(), static_cast<std::uint16_t>(port)});
     }
   }
 }
@@ -86,9 +89,10 @@ void add_service(std::vector<net::ServiceRule>& rules, const api::Service& servi
   bool external_local = service.spec.externalTrafficPolicy == "Local";
   for (const api::ServicePort& port : service.spec.ports) {
     Frontends frontends = frontends_of(service, port);
-    net::ServiceRule rule{.id = fmt::format("{}:{}/{}", client::key_of(service).str(), port.port, port.protocol),
-                          .protocol = protocol_of(port.protocol),
-                          .client_affinity = service.spec.sessionAffinity == "ClientIP"};
+    net::ServiceRule rule{
+        .id = fmt::format("{}:{}/{}", client::key_of(service).str(), port.port, port.protocol),
+        .protocol = protocol_of(port.protocol),
+        .client_affinity = service.spec.sessionAffinity == "ClientIP"};
     auto add = [&](const char* side, const std::vector<net::Frontend>& caught, bool local) {
       if (caught.empty()) return;
       net::ServiceRule& added = rules.emplace_back(rule);
@@ -106,7 +110,8 @@ void add_service(std::vector<net::ServiceRule>& rules, const api::Service& servi
   }
 }
 
-void add_host_ports(std::vector<net::ServiceRule>& rules, const api::Pod& pod, const api::Container& container) {
+void add_host_ports(std::vector<net::ServiceRule>& rules, const api::Pod& pod,
+                    const api::Container& container) {
   Result<net::Ipv4> address = net::parse_ipv4(pod.status.podIP);
   if (!address.ok()) return;
   for (const api::ContainerPort& port : container.ports) {
@@ -118,8 +123,10 @@ void add_host_ports(std::vector<net::ServiceRule>& rules, const api::Pod& pod, c
       if (!host.ok() || host.value().value >> 24 == 127) continue;
       frontend.address = host.value();
     }
-    rules.push_back({.id = fmt::format("hostport/{}/{}:{}/{}", pod.metadata.uid, port.hostIP, port.hostPort, port.protocol),
-                     .protocol = protocol_of(port.protocol), .frontends = {frontend},
+    rules.push_back({.id = fmt::format("hostport/{}/{}:{}/{}", pod.metadata.uid, port.hostIP, port.hostPort,
+                                       port.protocol),
+                     .protocol = protocol_of(port.protocol),
+                     .frontends = {frontend},
                      .backends = {{address.value(), static_cast<std::uint16_t>(port.containerPort)}}});
   }
 }
@@ -142,7 +149,8 @@ std::vector<net::ServiceRule> service_rules(const ServiceView& view, const std::
     if (slice->addressType == "IPv4") slices[service_of(*slice)].push_back(slice.get());
   std::vector<net::ServiceRule> rules;
   for (const Ref<api::Service>& service : view.services)
-    if (service->spec.type != "ExternalName") add_service(rules, *service, slices[client::key_of(*service)], node);
+    if (service->spec.type != "ExternalName")
+      add_service(rules, *service, slices[client::key_of(*service)], node);
   for (const Ref<api::Pod>& pod : view.pods) {
     if (pod->spec.nodeName != node || pod->spec.hostNetwork || api::is_finished(*pod)) continue;
     for (const api::Container& container : pod->spec.initContainers)

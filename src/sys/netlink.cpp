@@ -32,7 +32,8 @@ void each_attribute(const char* data, size_t size, Each&& each) {
     rtattr header;
     memcpy(&header, data, sizeof header);
     if (header.rta_len < sizeof header || header.rta_len > size) return;
-    each(header.rta_type & NLA_TYPE_MASK, std::string_view(data + sizeof header, header.rta_len - sizeof header));
+    each(header.rta_type & NLA_TYPE_MASK,
+         std::string_view(data + sizeof header, header.rta_len - sizeof header));
     size_t step = std::min<size_t>(RTA_ALIGN(header.rta_len), size);
     data += step;
     size -= step;
@@ -220,8 +221,9 @@ Status Netlink::add_veth(const VethSpec& spec) {
 }
 
 Status Netlink::set_up(int link) {
-  Request request(RTM_NEWLINK, NLM_F_ACK, ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link,
-                                                    .ifi_flags = IFF_UP, .ifi_change = IFF_UP});
+  Request request(
+      RTM_NEWLINK, NLM_F_ACK,
+      ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link, .ifi_flags = IFF_UP, .ifi_change = IFF_UP});
   return change(request, fmt::format("set link {} up", link));
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Links, addresses and routes of one network namespace (rtnetlink). The socket belongs to the namespace it was
-// opened in and works from any thread, one call at a time. Addresses are IPv4 in host byte order.
+// Links, addresses and routes of one network namespace (rtnetlink). The socket belongs to the namespace it
+// was opened in and works from any thread, one call at a time. Addresses are IPv4 in host byte order.
 
 #include <memory>
 #include <string>
@@ -31,9 +31,9 @@ struct LinkAddress {
 
 struct Route {
   Prefix destination;
-  int link = 0;                // 0: none (unreachable routes)
-  std::uint32_t gateway = 0;   // taken to be on the link, whatever its addresses are
-  std::uint32_t source = 0;    // the address that local connections come from
+  int link = 0;               // 0: none (unreachable routes)
+  std::uint32_t gateway = 0;  // taken to be on the link, whatever its addresses are
+  std::uint32_t source = 0;   // the address that local connections come from
   std::uint32_t metric = 0;
   bool unreachable = false;
 };
@@ -59,7 +59,7 @@ class Netlink {
   Status remove_link(const std::string& name);  // a missing link is fine
 
   Result<std::vector<LinkAddress>> addresses();
-  Status add_address(const LinkAddress& address);  // an existing one is fine
+  Status add_address(const LinkAddress& address);     // an existing one is fine
   Status remove_address(const LinkAddress& address);  // a missing one is fine
 
   /// Of the main table.

@@ -22,7 +22,8 @@ inline std::string dns_query(const std::string& name, DnsType type) {
 /// "NoError truncated target.of.alias 10.0.0.1 ...".
 inline std::string dns_text(const std::string& packet) {
   if (packet.size() < 12) return "no answer";
-  static const char* const kCodes[] = {"NoError", "FormatError", "ServerFailure", "NameError", "NotImplemented", "Refused"};
+  static const char* const kCodes[] = {"NoError",   "FormatError",    "ServerFailure",
+                                       "NameError", "NotImplemented", "Refused"};
   std::string text = kCodes[packet[3] & 7];
   if ((packet[2] & 2) != 0) text += " truncated";
   for (const DnsRecord& record : read_answers(packet)) {
@@ -54,12 +55,14 @@ inline std::string dns_stream_exchange(const UniqueFd& network, Endpoint server,
     if (!some.ok() || some.value().empty()) return "";
     in += some.value();
     if (in.size() < 2) continue;
-    size_t length = static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
+    size_t length =
+        static_cast<size_t>(static_cast<unsigned char>(in[0])) << 8 | static_cast<unsigned char>(in[1]);
     if (in.size() >= length + 2) return in.substr(2, length);
   }
 }
 
-inline std::string dns_ask(const UniqueFd& network, Endpoint server, const std::string& name, DnsType type = DnsType::A) {
+inline std::string dns_ask(const UniqueFd& network, Endpoint server, const std::string& name,
+                           DnsType type = DnsType::A) {
   return dns_text(dns_exchange(network, server, dns_query(name, type)));
 }
 

@@ -28,7 +28,8 @@ std::string question(std::string_view name, DnsType type) {
   return wire_name(name) + u16(static_cast<int>(type)) + u16(1);
 }
 
-std::string query_packet(std::string_view name, DnsType type = DnsType::A, const std::string& rest = "", int additional = 0) {
+std::string query_packet(std::string_view name, DnsType type = DnsType::A, const std::string& rest = "",
+                         int additional = 0) {
   return u16(0x1234) + u16(0x0100) + u16(1) + u16(0) + u16(0) + u16(additional) + question(name, type) + rest;
 }
 
@@ -75,13 +76,17 @@ TEST_CASE("hostile packets are refused, never misread") {
       {"pointer forward", header + "\xC0\x40" + u16(1) + u16(1)},
       {"reserved label type", header + "\x41" + std::string(65, 'a') + '\0' + u16(1) + u16(1)},
       {"label past the end", header + "\x3F" + "abc"},
-      {"name of 300 bytes", header + question(std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(60, 'c') +
-                                              "." + std::string(60, 'd') + "." + std::string(60, 'e'), DnsType::A)},
+      {"name of 300 bytes",
+       header + question(std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(60, 'c') +
+                             "." + std::string(60, 'd') + "." + std::string(60, 'e'),
+                         DnsType::A)},
       {"class CHAOS", header + wire_name("version.bind") + u16(16) + u16(3)},
       {"an answer", u16(7) + u16(0x8000) + u16(1) + u16(0) + u16(0) + u16(0) + question("a", DnsType::A)},
       {"two questions", u16(7) + u16(0) + u16(2) + u16(0) + u16(0) + u16(0) + question("a", DnsType::A)},
-      {"65535 records announced", u16(7) + u16(0) + u16(1) + u16(65535) + u16(65535) + u16(65535) + question("a", DnsType::A)},
-      {"option longer than the packet", query_packet("a", DnsType::A, "\0"s + u16(41) + u16(512) + u16(0) + u16(0) + u16(500), 1)},
+      {"65535 records announced",
+       u16(7) + u16(0) + u16(1) + u16(65535) + u16(65535) + u16(65535) + question("a", DnsType::A)},
+      {"option longer than the packet",
+       query_packet("a", DnsType::A, "\0"s + u16(41) + u16(512) + u16(0) + u16(0) + u16(500), 1)},
   };
   for (const auto& [name, packet] : rows) {
     INFO(name);
@@ -113,8 +118,8 @@ TEST_CASE("answers are compressed and the question is repeated as it came") {
   DnsAnswer answer;
   answer.answers.push_back({"web.default.svc.cluster.local", DnsType::A, 5, Ipv4{0x0A600014}});
   std::string expected = u16(0x1234) + u16(0x8580) + u16(1) + u16(1) + u16(0) + u16(0) +
-                         question("Web.Default.svc.cluster.local", DnsType::A) + u16(0xC00C) + u16(1) + u16(1) + u16(0) +
-                         u16(5) + u16(4) + "\x0A\x60\0\x14"s;
+                         question("Web.Default.svc.cluster.local", DnsType::A) + u16(0xC00C) + u16(1) +
+                         u16(1) + u16(0) + u16(5) + u16(4) + "\x0A\x60\0\x14"s;
   CHECK(encode_answer(query, answer, 512) == expected);
 }
 
@@ -124,12 +129,16 @@ TEST_CASE("SRV, CNAME, SOA and TXT records") {
   answer.answers = {{"x.cluster.local", DnsType::Srv, 5, DnsService{0, 100, 80, "y.cluster.local"}},
                     {"x.cluster.local", DnsType::Cname, 5, DnsTarget{"y.cluster.local"}},
                     {"x.cluster.local", DnsType::Txt, 5, DnsText{"1.1.0"}}};
-  answer.authority = {{"cluster.local", DnsType::Soa, 5, DnsAuthority{.server = "ns.dns.cluster.local", .mailbox = "hostmaster.cluster.local", .serial = 1}}};
+  answer.authority = {
+      {"cluster.local", DnsType::Soa, 5,
+       DnsAuthority{.server = "ns.dns.cluster.local", .mailbox = "hostmaster.cluster.local", .serial = 1}}};
   std::string packet = encode_answer(query, answer, 512);
   CHECK((packet[3] & 15) == 3);
-  CHECK(packet.find(u16(0) + u16(100) + u16(80) + wire_name("y.cluster.local")) != std::string::npos);  // never compressed
+  CHECK(packet.find(u16(0) + u16(100) + u16(80) + wire_name("y.cluster.local")) !=
+        std::string::npos);  // never compressed
   CHECK(packet.find("\x05" + "1.1.0"s) != std::string::npos);
-  CHECK(packet.find("\x02ns\x03" "dns\xC0"s) != std::string::npos);
+  CHECK(packet.find("\x02ns\x03"
+                    "dns\xC0"s) != std::string::npos);
   Result<DnsResponseFacts> facts = examine_response(query, packet);
   REQUIRE(facts.ok());
   CHECK(facts.value().ttl == 5);
@@ -171,8 +180,8 @@ TEST_CASE("the cache counts down and forgets") {
   DnsCache cache(2);
   TimePoint start{};
   auto answer_to = [](const std::string& name) {
-    return u16(0x1234) + u16(0x8180) + u16(1) + u16(1) + u16(0) + u16(0) + question(name, DnsType::A) + u16(0xC00C) + u16(1) +
-           u16(1) + u16(0) + u16(300) + u16(4) + "\1\2\3\4"s;
+    return u16(0x1234) + u16(0x8180) + u16(1) + u16(1) + u16(0) + u16(0) + question(name, DnsType::A) +
+           u16(0xC00C) + u16(1) + u16(1) + u16(0) + u16(300) + u16(4) + "\1\2\3\4"s;
   };
   auto add = [&](const std::string& name) {
     DnsQuery query = parsed(query_packet(name));
@@ -200,18 +209,20 @@ TEST_CASE("resolv.conf") {
     for (Ipv4 server : parse_name_servers(file)) all += server.str() + " ";
     return all;
   };
-  CHECK(texts("# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1\n nameserver\t10.0.0.2 # x\nnameserver ::1\nnameserver\n") ==
-        "10.0.0.1 10.0.0.2 ");
+  CHECK(texts("# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1\n nameserver\t10.0.0.2 # x\nnameserver "
+              "::1\nnameserver\n") == "10.0.0.1 10.0.0.2 ");
   CHECK(texts("") == "");
 }
 
 TEST_CASE("addresses and ranges are strict") {
-  for (const char* bad : {"", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256", " 1.2.3.4", "1..3.4", "1.2.3.4 ", "-1.2.3.4", "::1"}) {
+  for (const char* bad : {"", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256", " 1.2.3.4", "1..3.4", "1.2.3.4 ",
+                          "-1.2.3.4", "::1"}) {
     INFO(bad);
     CHECK_FALSE(parse_ipv4(bad).ok());
   }
   CHECK(parse_ipv4("255.0.10.1").value().str() == "255.0.10.1");
-  for (const char* bad : {"10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "/8"}) CHECK_FALSE(parse_cidr(bad).ok());
+  for (const char* bad : {"10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "/8"})
+    CHECK_FALSE(parse_cidr(bad).ok());
   Cidr range = parse_cidr("10.244.1.9/16").value();
   CHECK(range.str() == "10.244.0.0/16");
   CHECK(range.contains(parse_ipv4("10.244.255.255").value()));

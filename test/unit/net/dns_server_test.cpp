@@ -12,7 +12,8 @@ class TestZones final : public DnsZones {
   std::optional<DnsAnswer> answer(const std::string& name, DnsType type) const override {
     if (!name.ends_with("svc.test")) return std::nullopt;
     DnsAnswer answer;
-    if (name == "web.svc.test" && type == DnsType::A) answer.answers = {{name, DnsType::A, 5, ip("10.96.0.20")}};
+    if (name == "web.svc.test" && type == DnsType::A)
+      answer.answers = {{name, DnsType::A, 5, ip("10.96.0.20")}};
     if (name == "many.svc.test")
       for (std::uint32_t i = 0; i < 300; ++i) answer.answers.push_back({name, DnsType::A, 5, Ipv4{i}});
     if (name == "out.svc.test") answer.answers = {{name, DnsType::Cname, 5, DnsTarget{"example.org"}}};
@@ -26,8 +27,9 @@ class TestZones final : public DnsZones {
 /// The host's resolver: knows every name as 192.0.2.53, and counts who asks.
 class TestResolver {
  public:
-  explicit TestResolver(const UniqueFd& network) : server_(checked(DnsServer::start(
-      network, {.listen = {ip("127.0.0.53"), 53}, .resolv_conf = "/nonexistent"}, zones_))) {
+  explicit TestResolver(const UniqueFd& network)
+      : server_(checked(DnsServer::start(
+            network, {.listen = {ip("127.0.0.53"), 53}, .resolv_conf = "/nonexistent"}, zones_))) {
     checked(server_->add_node("host", network));
   }
   int asked() const { return zones_.asked; }
@@ -41,7 +43,8 @@ class TestResolver {
       if (name == "missing.org") return DnsAnswer{.code = DnsCode::NameError};
       int count = name == "large.org" ? 200 : 1;
       for (int i = 0; i < count && type == DnsType::A; ++i)
-        answer.answers.push_back({name, DnsType::A, 60, Ipv4{ip("192.0.2.53").value + static_cast<std::uint32_t>(i)}});
+        answer.answers.push_back(
+            {name, DnsType::A, 60, Ipv4{ip("192.0.2.53").value + static_cast<std::uint32_t>(i)}});
       return answer;
     }
   };

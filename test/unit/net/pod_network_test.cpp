@@ -5,7 +5,8 @@ namespace {
 
 std::vector<std::string> link_names(const UniqueFd& network) {
   std::vector<std::string> names;
-  for (const sys::Link& link : checked(checked(sys::Netlink::open(network))->links())) names.push_back(link.name);
+  for (const sys::Link& link : checked(checked(sys::Netlink::open(network))->links()))
+    names.push_back(link.name);
   return names;
 }
 
@@ -67,7 +68,8 @@ TEST_CASE("a released address rests until the others were used") {
   checked(network->detach("0"));
   checked(network->detach("0"));
   for (int i = 1; i <= 5; ++i)
-    CHECK(checked(network->attach(std::to_string(i), pods[i])).str() == fmt::format("10.1.0.{}", i == 5 ? 2 : i + 2));
+    CHECK(checked(network->attach(std::to_string(i), pods[i])).str() ==
+          fmt::format("10.1.0.{}", i == 5 ? 2 : i + 2));
   UniqueFd extra = new_network();
   CHECK(network->attach("6", extra).error().code() == Code::TooManyRequests);
 }
@@ -120,7 +122,9 @@ TEST_CASE("pods reach the outside through the host, and the outside does not rea
     checked(remote->replace_route({.destination = {0, 0}, .link = link, .gateway = ip("192.0.2.2").value}));
   }
   const char* forwarding = "/proc/sys/net/ipv4/conf/eth0/forwarding";
-  auto read_forwarding = [&] { return checked(sys::in_network(world.host, [&] { return sys::read_file(forwarding); })); };
+  auto read_forwarding = [&] {
+    return checked(sys::in_network(world.host, [&] { return sys::read_file(forwarding); }));
+  };
   REQUIRE(read_forwarding() == "0\n");
   TestPod pod(world, 1, "pod");
   NamedServer server(outside, "outside", 80), pod_server(pod.network, "pod", 80);
@@ -129,7 +133,8 @@ TEST_CASE("pods reach the outside through the host, and the outside does not rea
   checked(world.host_network->ensure());
   CHECK(ask(pod.network, {ip("192.0.2.1"), 80}) == "outside 192.0.2.2");
   CHECK(ask(world.host, {pod.address, 80}) == "pod 10.250.0.1");
-  CHECK(ask(outside, {pod.address, 80}, 200ms) == fmt::format("dial tcp {}:80: i/o timeout", pod.address.str()));
+  CHECK(ask(outside, {pod.address, 80}, 200ms) ==
+        fmt::format("dial tcp {}:80: i/o timeout", pod.address.str()));
   checked(world.host_network->ensure());
   CHECK(read_forwarding() == "1\n");
   checked(world.host_network->remove());

@@ -11,8 +11,12 @@ namespace {
 class EchoServer {
  public:
   EchoServer(const UniqueFd& network, std::uint16_t port)
-      : listener_(checked(sys::in_network(network, [&] { return open_listener(Protocol::Tcp, {{0}, port}); }))),
-        wake_(checked(sys::make_pipe())), thread_([this] { run(); }) {}
+      : listener_(checked(sys::in_network(network,
+                                          [&] {
+                                            return open_listener(Protocol::Tcp, {{0}, port});
+                                          }))),
+        wake_(checked(sys::make_pipe())),
+        thread_([this] { run(); }) {}
   ~EchoServer() { wake_.write.reset(); }
 
  private:
@@ -28,7 +32,8 @@ class EchoServer {
         if (!some.ok() || some.value().empty()) break;
         all += some.value();
       }
-      (void)sys::write_all(client, all, "client");  // only after the client's end: half-closing must pass the relay
+      (void)sys::write_all(client, all,
+                           "client");  // only after the client's end: half-closing must pass the relay
     }
   }
 
@@ -128,7 +133,8 @@ TEST_CASE("UDP is relayed both ways") {
 TEST_CASE("many connections at once, by one thread") {
   if (skip_without_root()) return;
   RelayWorld world;
-  UniqueFd listener = checked(sys::in_network(world.node, [&] { return open_listener(Protocol::Tcp, world.target); }));
+  UniqueFd listener =
+      checked(sys::in_network(world.node, [&] { return open_listener(Protocol::Tcp, world.target); }));
   CHECK(world.relays->set({world.tcp()}).empty());
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 200; ++i)

@@ -23,7 +23,8 @@ struct Services {
 const Endpoint kService{{ip("10.96.0.20")}, 80};
 
 ServiceRule service(std::vector<Endpoint> backends) {
-  return {.id = "default/web:http", .frontends = {{kService.address, 80}, {std::nullopt, 30080}},
+  return {.id = "default/web:http",
+          .frontends = {{kService.address, 80}, {std::nullopt, 30080}},
           .backends = std::move(backends)};
 }
 
@@ -40,7 +41,8 @@ TEST_CASE("a ClusterIP and a NodePort lead to the backends from everywhere") {
     CHECK(ask(far.network, kService) == "near " + far.address.str());
     CHECK(ask(world.nodes[0], kService) == "near 10.250.0.2");
     CHECK(ask(world.host, kService) == "near 10.250.0.1");
-    CHECK(ask(client.network, {world.host_network->node_address(0), 30080}) == "near " + client.address.str());
+    CHECK(ask(client.network, {world.host_network->node_address(0), 30080}) ==
+          "near " + client.address.str());
     CHECK(ask(world.nodes[0], {world.host_network->node_address(0), 30080}) == "near 10.250.0.2");
     CHECK(ask(world.host, {world.host_network->node_address(0), 30080}) == "near 10.250.0.1");
   }
@@ -78,7 +80,9 @@ TEST_CASE("UDP services") {
   Services services(world);
   TestPod client(world, 0, "client"), near(world, 0, "near");
   NamedServer server(near.network, "near", 5353, Protocol::Udp);
-  services.apply({{.id = "dns", .protocol = Protocol::Udp, .frontends = {{kService.address, 53}},
+  services.apply({{.id = "dns",
+                   .protocol = Protocol::Udp,
+                   .frontends = {{kService.address, 53}},
                    .backends = {{near.address, 5353}}}});
   CHECK(ask_udp(client.network, {kService.address, 53}) == "near " + client.address.str());
   CHECK(ask(client.network, {kService.address, 53}).ends_with("Connection refused"));
@@ -124,7 +128,8 @@ TEST_CASE("changes are applied one by one and whole after a restart") {
   services.apply({rule});
   CHECK(ask(client.network, kService).starts_with("two"));
   // The port moves to another service in one step.
-  ServiceRule other{.id = "default/other:http", .frontends = {{kService.address, 80}}, .backends = {{pod.address, 1001}}};
+  ServiceRule other{
+      .id = "default/other:http", .frontends = {{kService.address, 80}}, .backends = {{pod.address, 1001}}};
   services.apply({other});
   CHECK(ask(client.network, kService).starts_with("one"));
   // Of two that want the same, the first has it.
@@ -137,7 +142,8 @@ TEST_CASE("changes are applied one by one and whole after a restart") {
   CHECK(ask(client.network, kService).starts_with("one"));
   checked(restarted.rules[0]->remove());
   restarted.rules[0] = nullptr;
-  services.rules[0] = checked(ServiceRules::open(duplicate(world.nodes[0]), {.services = world.ranges.services}));
+  services.rules[0] =
+      checked(ServiceRules::open(duplicate(world.nodes[0]), {.services = world.ranges.services}));
   checked(services.rules[0]->apply({rule}));
   checked(sys::in_network(world.nodes[0], []() -> Status { return ok(); }));
   CHECK(ask(client.network, kService).starts_with("two"));
@@ -151,7 +157,8 @@ TEST_CASE("a thousand services are one transaction") {
   NamedServer server(pod.network, "pod", 8080);
   std::vector<ServiceRule> wanted;
   for (std::uint32_t i = 0; i < 1000; ++i)
-    wanted.push_back({.id = std::to_string(i), .frontends = {{world.ranges.services.at(i + 100), 80}},
+    wanted.push_back({.id = std::to_string(i),
+                      .frontends = {{world.ranges.services.at(i + 100), 80}},
                       .backends = {{pod.address, 8080}, {pod.address, 8081}, {pod.address, 8082}}});
   checked(services.rules[0]->apply(wanted));
   wanted[999].backends.resize(1);

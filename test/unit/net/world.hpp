@@ -49,10 +49,16 @@ inline UniqueFd new_network() {
 /// Answers every TCP connection (and UDP packet) with "<name> <the client's address>" until destroyed.
 class NamedServer {
  public:
-  NamedServer(const UniqueFd& network, std::string name, std::uint16_t port, Protocol protocol = Protocol::Tcp)
-      : name_(std::move(name)), protocol_(protocol),
-        listener_(checked(sys::in_network(network, [&] { return open_listener(protocol, {{0}, port}); }))),
-        wake_(checked(sys::make_pipe())), thread_([this] { run(); }) {}
+  NamedServer(const UniqueFd& network, std::string name, std::uint16_t port,
+              Protocol protocol = Protocol::Tcp)
+      : name_(std::move(name)),
+        protocol_(protocol),
+        listener_(checked(sys::in_network(network,
+                                          [&] {
+                                            return open_listener(protocol, {{0}, port});
+                                          }))),
+        wake_(checked(sys::make_pipe())),
+        thread_([this] { run(); }) {}
   ~NamedServer() { wake_.write.reset(); }
 
  private:

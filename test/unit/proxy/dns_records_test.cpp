@@ -6,39 +6,50 @@ namespace skiff::proxy {
 namespace {
 
 struct NamedCluster : test::TestCluster<> {
-  DnsRecords records{informers, {.reverse = {net::parse_cidr("10.96.0.0/12").value(), net::parse_cidr("10.244.0.0/16").value()},
-                                 .server = net::parse_ipv4("10.96.0.10").value()}};
+  DnsRecords records{
+      informers,
+      {.reverse = {net::parse_cidr("10.96.0.0/12").value(), net::parse_cidr("10.244.0.0/16").value()},
+       .server = net::parse_ipv4("10.96.0.10").value()}};
 
   NamedCluster() {
     create<api::Namespace>(R"({"metadata":{"name":"default"}})");
-    service("web", R"("clusterIP":"10.96.0.20","ports":[{"name":"http","port":80},{"name":"dns","protocol":"UDP","port":53}])");
+    service(
+        "web",
+        R"("clusterIP":"10.96.0.20","ports":[{"name":"http","port":80},{"name":"dns","protocol":"UDP","port":53}])");
     service("db", R"("clusterIP":"None","ports":[{"name":"sql","port":5432}])");
     service("empty", R"("clusterIP":"None","ports":[{"port":1}])");
     service("ext", R"("type":"ExternalName","externalName":"example.org.")");
     slice("db", R"([{"addresses":["10.244.0.7"],"hostname":"db-0","conditions":{"ready":true}},
                     {"addresses":["10.244.1.8"],"conditions":{"ready":true}},
-                    {"addresses":["10.244.1.9"],"conditions":{"ready":false}}])", R"([{"name":"sql","protocol":"TCP","port":5432}])");
-    slice("web", R"([{"addresses":["10.244.0.3"],"conditions":{"ready":true}}])", R"([{"name":"http","protocol":"TCP","port":8080}])");
+                    {"addresses":["10.244.1.9"],"conditions":{"ready":false}}])",
+          R"([{"name":"sql","protocol":"TCP","port":5432}])");
+    slice("web", R"([{"addresses":["10.244.0.3"],"conditions":{"ready":true}}])",
+          R"([{"name":"http","protocol":"TCP","port":8080}])");
     start<api::Service>();
   }
   ~NamedCluster() { informers.stop(); }
 
   void service(const std::string& name, const std::string& spec) {
-    create<api::Service>(R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{)" + spec + "}}");
+    create<api::Service>(R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{)" + spec +
+                         "}}");
   }
   void slice(const std::string& name, const std::string& endpoints, const std::string& ports) {
     create<api::EndpointSlice>(R"({"metadata":{"namespace":"default","name":")" + name +
-                               R"(-1","labels":{"kubernetes.io/service-name":")" + name + R"("}},"addressType":"IPv4","endpoints":)" +
-                               endpoints + R"(,"ports":)" + ports + "}");
+                               R"(-1","labels":{"kubernetes.io/service-name":")" + name +
+                               R"("}},"addressType":"IPv4","endpoints":)" + endpoints + R"(,"ports":)" +
+                               ports + "}");
   }
 
   /// "NoError 10.96.0.20 | authority", or "forward".
   std::string ask(const std::string& name, net::DnsType type = net::DnsType::A) const {
     std::optional<net::DnsAnswer> answer = records.answer(name, type);
     if (!answer) return "forward";
-    std::string text = answer->code == net::DnsCode::NoError ? "ok" : answer->code == net::DnsCode::NameError ? "no name" : "failure";
+    std::string text = answer->code == net::DnsCode::NoError     ? "ok"
+                       : answer->code == net::DnsCode::NameError ? "no name"
+                                                                 : "failure";
     for (const net::DnsRecord& record : answer->answers) text += " " + describe(record);
-    for (const net::DnsRecord& record : answer->additional) text += " + " + record.name + " " + describe(record);
+    for (const net::DnsRecord& record : answer->additional)
+      text += " + " + record.name + " " + describe(record);
     if (answer->authority.size() == 1) text += " SOA " + answer->authority[0].name;
     return text;
   }
@@ -79,7 +90,8 @@ TEST_CASE("the names of a cluster") {
       {"db-0." + kDb, DnsType::Aaaa, "ok SOA cluster.local"},
       {"10-244-1-8." + kDb, DnsType::A, "ok 10.244.1.8"},
       {"_sql._tcp." + kDb, DnsType::Srv,
-       "ok db-0." + kDb + ":5432 10-244-1-8." + kDb + ":5432 + db-0." + kDb + " 10.244.0.7 + 10-244-1-8." + kDb + " 10.244.1.8"},
+       "ok db-0." + kDb + ":5432 10-244-1-8." + kDb + ":5432 + db-0." + kDb + " 10.244.0.7 + 10-244-1-8." +
+           kDb + " 10.244.1.8"},
       {"empty.default.svc.cluster.local", DnsType::A, "no name SOA cluster.local"},
       {"ext.default.svc.cluster.local", DnsType::A, "ok example.org"},
       {"ext.default.svc.cluster.local", DnsType::Cname, "ok example.org"},
@@ -116,11 +128,13 @@ TEST_CASE("names follow the cluster; before the caches are filled they fail") {
   cluster.service("late", R"("clusterIP":"10.96.0.77","ports":[{"port":80}])");
   CHECK(cluster.wait_for([&] { return cluster.ask("late.default.svc.cluster.local") == "ok 10.96.0.77"; }));
   REQUIRE(cluster.client.remove<api::Service>({"default", "late"}).ok());
-  CHECK(cluster.wait_for([&] { return cluster.ask("late.default.svc.cluster.local").starts_with("no name"); }));
+  CHECK(
+      cluster.wait_for([&] { return cluster.ask("late.default.svc.cluster.local").starts_with("no name"); }));
 
   client::Informers idle(cluster.client, cluster.clock);
   DnsRecords records(idle, {});
-  CHECK(records.answer("web.default.svc.cluster.local", net::DnsType::A)->code == net::DnsCode::ServerFailure);
+  CHECK(records.answer("web.default.svc.cluster.local", net::DnsType::A)->code ==
+        net::DnsCode::ServerFailure);
   CHECK_FALSE(records.answer("example.org", net::DnsType::A));
 }
 

@@ -18,8 +18,8 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
   net::World world;
   client::EventRecorder events{client, clock, random, "service-proxy"};
   DnsRecords records{informers, {.server = ip("10.96.0.10")}};
-  std::unique_ptr<net::DnsServer> dns =
-      checked(net::DnsServer::start(world.host, {.listen = {ip("10.96.0.10"), 53}, .resolv_conf = "/nonexistent"}, records));
+  std::unique_ptr<net::DnsServer> dns = checked(net::DnsServer::start(
+      world.host, {.listen = {ip("10.96.0.10"), 53}, .resolv_conf = "/nonexistent"}, records));
   std::unique_ptr<net::ServiceRules> rules[2];
   ServiceProxy proxy{informers, clock};
   std::unique_ptr<net::Relays> relays =
@@ -45,10 +45,13 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
     create<api::Service>(R"({"metadata":{"namespace":"default","name":"web"},"spec":{"type":"NodePort",
         "clusterIP":"10.96.0.20","ports":[{"name":"http","port":80,"nodePort":30080}]}})");
     create<api::EndpointSlice>(R"({"metadata":{"namespace":"default","name":"web-1",
-        "labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","endpoints":[{"addresses":[")" + backend.str() +
-        R"("]}],"ports":[{"name":"http","protocol":"TCP","port":8080}]})");
+        "labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","endpoints":[{"addresses":[")" +
+                               backend.str() +
+                               R"("]}],"ports":[{"name":"http","protocol":"TCP","port":8080}]})");
     auto informed = informers.of<api::EndpointSlice>();
-    REQUIRE(wait_for([&] { return informed.get({"default", "web-1"}) && informers.of<api::Service>().get({"default", "web"}); }));
+    REQUIRE(wait_for([&] {
+      return informed.get({"default", "web-1"}) && informers.of<api::Service>().get({"default", "web"});
+    }));
     applied();
   }
   void applied() {
@@ -71,7 +74,8 @@ TEST_CASE("a Service of the API answers by address, name, node port and on the h
   CHECK(ask(client.network, {ip("10.96.0.20"), 80}) == "pod " + client.address.str());
   CHECK(ask(pod.network, {ip("10.96.0.20"), 80}).starts_with("pod "));
   CHECK(ask(cluster.world.host, {ip("10.96.0.20"), 80}).starts_with("pod "));
-  CHECK(ask(client.network, {cluster.world.host_network->node_address(1), 30080}) == "pod " + client.address.str());
+  CHECK(ask(client.network, {cluster.world.host_network->node_address(1), 30080}) ==
+        "pod " + client.address.str());
   CHECK(ask(cluster.world.host, {ip("127.0.0.1"), 30080}).starts_with("pod "));
 
   REQUIRE(cluster.client.remove<api::Service>({"default", "web"}).ok());
@@ -90,7 +94,8 @@ TEST_CASE("a taken node port is an event, and nothing else fails") {
   CHECK(cluster.wait_for([&] {
     for (const auto& event : cluster.list<api::Event>())
       if (event->reason == "NodePortUnavailable" && event->involvedObject.name == "web" &&
-          event->message == "Node port 30080 does not answer on 127.0.0.1 of the host: another program of the host has it")
+          event->message ==
+              "Node port 30080 does not answer on 127.0.0.1 of the host: another program of the host has it")
         return true;
     return false;
   }));

@@ -27,10 +27,11 @@ std::string text(const net::ServiceRule& rule) {
 /// The rules of node "n1" for one service and two endpoints, one on each node.
 std::vector<std::string> rules_for(const std::string& service_spec, const std::string& endpoints = "",
                                    const std::string& status = "{}") {
-  const std::string kEndpoints = R"([{"addresses":["10.244.0.5"],"nodeName":"n1"},{"addresses":["10.244.1.5"],"nodeName":"n2"}])";
+  const std::string kEndpoints =
+      R"([{"addresses":["10.244.0.5"],"nodeName":"n1"},{"addresses":["10.244.1.5"],"nodeName":"n2"}])";
   ServiceView view;
-  view.services = {object<api::Service>(R"({"metadata":{"namespace":"default","name":"web"},"spec":)" + service_spec +
-                                        R"(,"status":)" + status + "}")};
+  view.services = {object<api::Service>(R"({"metadata":{"namespace":"default","name":"web"},"spec":)" +
+                                        service_spec + R"(,"status":)" + status + "}")};
   view.slices = {object<api::EndpointSlice>(
       R"({"metadata":{"namespace":"default","name":"web-1","labels":{"kubernetes.io/service-name":"web"}},
       "addressType":"IPv4","ports":[{"name":"http","protocol":"TCP","port":8080}],"endpoints":)" +
@@ -47,37 +48,51 @@ TEST_CASE("services become rules") {
   using Texts = std::vector<std::string>;
   CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20",)" + kPorts + "}") ==
         Texts{"default/web:80/TCP tcp 10.96.0.20:80 -> " + kBoth});
-  CHECK(rules_for(R"({"type":"NodePort","clusterIP":"10.96.0.20","sessionAffinity":"ClientIP","externalIPs":["192.0.2.9","fd00::1"],
+  CHECK(
+      rules_for(
+          R"({"type":"NodePort","clusterIP":"10.96.0.20","sessionAffinity":"ClientIP","externalIPs":["192.0.2.9","fd00::1"],
                   "ports":[{"name":"http","protocol":"TCP","port":80,"nodePort":30080}]})") ==
-        Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.9:80 *:30080 ~> " + kBoth});
-  CHECK(rules_for(R"({"type":"LoadBalancer","clusterIP":"10.96.0.20",)" + kPorts + "}", "",
-                  R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.7","ipMode":"VIP"},{"ip":"192.0.2.8","ipMode":"Proxy"}]}})") ==
-        Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.7:80 -> " + kBoth});
+      Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.9:80 *:30080 ~> " + kBoth});
+  CHECK(
+      rules_for(
+          R"({"type":"LoadBalancer","clusterIP":"10.96.0.20",)" + kPorts + "}", "",
+          R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.7","ipMode":"VIP"},{"ip":"192.0.2.8","ipMode":"Proxy"}]}})") ==
+      Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.7:80 -> " + kBoth});
   CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"None",)" + kPorts + "}") == Texts{});
   CHECK(rules_for(R"({"type":"ExternalName","externalName":"example.org"})") == Texts{});
-  CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20","ports":[{"name":"other","protocol":"TCP","port":81}]})") ==
-        Texts{"default/web:81/TCP tcp 10.96.0.20:81 ->"});
-  CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20","ports":[{"name":"http","protocol":"UDP","port":80}]})") ==
-        Texts{"default/web:80/UDP udp 10.96.0.20:80 ->"});
+  CHECK(
+      rules_for(
+          R"({"type":"ClusterIP","clusterIP":"10.96.0.20","ports":[{"name":"other","protocol":"TCP","port":81}]})") ==
+      Texts{"default/web:81/TCP tcp 10.96.0.20:81 ->"});
+  CHECK(
+      rules_for(
+          R"({"type":"ClusterIP","clusterIP":"10.96.0.20","ports":[{"name":"http","protocol":"UDP","port":80}]})") ==
+      Texts{"default/web:80/UDP udp 10.96.0.20:80 ->"});
 }
 
 TEST_CASE("traffic policies keep to the node") {
   const std::string kNodePort = R"("ports":[{"name":"http","protocol":"TCP","port":80,"nodePort":30080}])";
-  CHECK(rules_for(R"({"type":"NodePort","clusterIP":"10.96.0.20","externalTrafficPolicy":"Local",)" + kNodePort + "}") ==
+  CHECK(rules_for(R"({"type":"NodePort","clusterIP":"10.96.0.20","externalTrafficPolicy":"Local",)" +
+                  kNodePort + "}") ==
         std::vector<std::string>{"default/web:80/TCP/internal tcp 10.96.0.20:80 -> " + kBoth,
                                  "default/web:80/TCP/external tcp *:30080 -> 10.244.0.5:8080"});
-  CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20","internalTrafficPolicy":"Local",)" + kPorts + "}") ==
+  CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20","internalTrafficPolicy":"Local",)" +
+                  kPorts + "}") ==
         std::vector<std::string>{"default/web:80/TCP/internal tcp 10.96.0.20:80 -> 10.244.0.5:8080"});
 }
 
 TEST_CASE("which endpoints are used") {
   auto backends = [](const std::string& endpoints) {
-    std::string rule = rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20",)" + kPorts + "}", endpoints).at(0);
+    std::string rule =
+        rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20",)" + kPorts + "}", endpoints).at(0);
     return rule.substr(rule.find("->"));
   };
-  const char* kReady = R"({"addresses":["10.244.0.1"],"conditions":{"ready":true,"serving":true,"terminating":false}})";
-  const char* kNotReady = R"({"addresses":["10.244.0.2"],"conditions":{"ready":false,"serving":false,"terminating":false}})";
-  const char* kEnding = R"({"addresses":["10.244.0.3"],"conditions":{"ready":false,"serving":true,"terminating":true}})";
+  const char* kReady =
+      R"({"addresses":["10.244.0.1"],"conditions":{"ready":true,"serving":true,"terminating":false}})";
+  const char* kNotReady =
+      R"({"addresses":["10.244.0.2"],"conditions":{"ready":false,"serving":false,"terminating":false}})";
+  const char* kEnding =
+      R"({"addresses":["10.244.0.3"],"conditions":{"ready":false,"serving":true,"terminating":true}})";
   CHECK(backends(fmt::format("[{},{},{}]", kReady, kNotReady, kEnding)) == "-> 10.244.0.1:8080");
   CHECK(backends(fmt::format("[{},{}]", kNotReady, kEnding)) == "-> 10.244.0.3:8080");
   CHECK(backends(fmt::format("[{}]", kNotReady)) == "->");
@@ -88,17 +103,20 @@ TEST_CASE("hostPorts of the node's running pods") {
   auto pod = [](const std::string& node, const std::string& phase, const std::string& port) {
     return object<api::Pod>(fmt::format(
         R"({{"metadata":{{"name":"p","uid":"u-{0}"}},"spec":{{"nodeName":"{0}","containers":[{{"name":"c","ports":[{2}]}}]}},
-        "status":{{"phase":"{1}","podIP":"10.244.0.9"}}}})", node, phase, port));
+        "status":{{"phase":"{1}","podIP":"10.244.0.9"}}}})",
+        node, phase, port));
   };
   const std::string kPort = R"({"containerPort":80,"hostPort":8000,"protocol":"TCP"})";
   ServiceView view;
-  view.pods = {pod("n1", "Running", kPort), pod("n2", "Running", kPort), pod("n1", "Succeeded", kPort),
-               pod("n1", "Running", R"({"containerPort":53,"hostPort":53,"hostIP":"192.0.2.1","protocol":"UDP"})"),
-               pod("n1", "Running", R"({"containerPort":53,"hostPort":54,"hostIP":"127.0.0.1","protocol":"UDP"})")};
+  view.pods = {
+      pod("n1", "Running", kPort), pod("n2", "Running", kPort), pod("n1", "Succeeded", kPort),
+      pod("n1", "Running", R"({"containerPort":53,"hostPort":53,"hostIP":"192.0.2.1","protocol":"UDP"})"),
+      pod("n1", "Running", R"({"containerPort":53,"hostPort":54,"hostIP":"127.0.0.1","protocol":"UDP"})")};
   std::vector<std::string> texts;
   for (const net::ServiceRule& rule : service_rules(view, "n1")) texts.push_back(text(rule));
-  CHECK(texts == std::vector<std::string>{"hostport/u-n1/:8000/TCP tcp *:8000 -> 10.244.0.9:80",
-                                          "hostport/u-n1/192.0.2.1:53/UDP udp 192.0.2.1:53 -> 10.244.0.9:53"});
+  CHECK(texts ==
+        std::vector<std::string>{"hostport/u-n1/:8000/TCP tcp *:8000 -> 10.244.0.9:80",
+                                 "hostport/u-n1/192.0.2.1:53/UDP udp 192.0.2.1:53 -> 10.244.0.9:53"});
 }
 
 }  // namespace
