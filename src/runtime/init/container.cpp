@@ -97,6 +97,7 @@ void Node::run_container(const Request& request, Buffer fields) {
   container->launch->owner = this;
   container->launch->source = {&on_container_status, container};
   events_.watch(status[0], EPOLLIN, container->launch->source);
+  container->launch->watched_by = &events_;
 }
 
 void Node::on_container_status(Source& self, uint32_t) {

@@ -14,7 +14,8 @@ struct Source {
 class Events {
  public:
   Events();
-  /// Watches `fd`; closing the descriptor ends it.
+  /// Watches `fd` until forget(). Closing the descriptor is not enough: a child between clone and exec holds a copy
+  /// of it, and the kernel would go on reporting events for a source that is gone.
   void watch(int fd, uint32_t events, Source& source);
   void change(int fd, uint32_t events, Source& source);
   void forget(int fd);

@@ -77,6 +77,7 @@ void Node::exec(const Request& request, Buffer fields) {
   exec->launch->owner = this;
   exec->launch->source = {&on_exec_status, exec};
   events_.watch(status[0], EPOLLIN, exec->launch->source);
+  exec->launch->watched_by = &events_;
 }
 
 void Node::on_exec_status(Source& self, uint32_t) {

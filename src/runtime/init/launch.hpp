@@ -14,6 +14,7 @@ struct Launch {
   Request request;
   Fd status;
   Source source;
+  Events* watched_by = nullptr;  // set once `status` is watched
   void* owner = nullptr;
   void (*done)(void* owner, Launch& launch) = nullptr;
 
@@ -25,6 +26,7 @@ struct Launch {
   char error[1104] = "";
 
   ~Launch() {
+    if (watched_by != nullptr) watched_by->forget(status.get());
     for (char* text : warnings) free(text);
   }
   bool succeeded() const { return ready && !failed; }

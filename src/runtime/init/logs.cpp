@@ -144,6 +144,7 @@ void LogStream::finish() {
 }
 
 void LogStream::close_all() {
+  if (fd_.valid()) events_.forget(fd_.get());
   fd_.reset();
   for (int tap : taps_) close(tap);
   while (taps_.size() > 0) taps_.remove(taps_[0]);

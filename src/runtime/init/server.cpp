@@ -51,6 +51,7 @@ Client::Client(Server& server, Fd fd, uint64_t serial)
 }
 
 Client::~Client() {
+  server_.events_.forget(fd_.get());
   while (first_ != nullptr) {
     Frame* next = first_->next;
     delete first_;
