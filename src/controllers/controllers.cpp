@@ -17,6 +17,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(deployments(context));
   all_.push_back(garbage_collector(context, options.served));
   all_.push_back(pod_garbage_collector(context));
+  all_.push_back(jobs(context));
 }
 
 Controllers::~Controllers() { stop(); }

@@ -24,5 +24,6 @@ std::unique_ptr<Controller> replication_controllers(const Context& context);
 std::unique_ptr<Controller> deployments(const Context& context);
 std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served);
 std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
+std::unique_ptr<Controller> jobs(const Context& context);
 
 }  // namespace skiff::controllers

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/gen/apps.hpp"
+#include "api/gen/batch.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
 #include "api/gen/pod.hpp"
@@ -30,7 +31,7 @@ class ControlledCluster : public TestCluster<Time> {
           if (now && now->status.podIP.empty() && !now->metadata.labels.contains("kubelet")) make_ready(now->metadata.name, true);
         });
     this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice, api::Endpoints,
-                         api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController>();
+                         api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController, api::Job>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));

@@ -1,0 +1,192 @@
+#include "controllers/job_plan.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "api/pods.hpp"
+
+namespace skiff::controllers {
+namespace {
+
+constexpr std::int64_t kFirstBackoff = 10, kLongestBackoff = 600;  // seconds
+
+template <class List, class Item>
+bool contains(const List& list, const Item& item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+bool is_indexed(const api::Job& job) { return job.spec.completionMode == "Indexed"; }
+
+// A pod that is deleted before it succeeds has failed, unless its replacement waits for the end.
+bool has_failed(const api::Job& job, const api::Pod& pod) {
+  if (pod.status.phase == "Failed") return true;
+  bool terminating_counts = job.spec.podReplacementPolicy != "Failed" && !job.spec.suspend.value_or(false);
+  return terminating_counts && pod.metadata.deletionTimestamp && pod.status.phase != "Succeeded";
+}
+
+api::Time end_of(const api::Pod& pod) {
+  api::Time end = pod.metadata.creationTimestamp;
+  for (const api::ContainerStatus& status : pod.status.containerStatuses)
+    if (status.state.terminated) end = std::max(end, status.state.terminated->finishedAt);
+  return end;
+}
+
+void note_end(JobProgress& progress, const api::Job& job, const client::Ref<api::Pod>& pod,
+              api::UncountedTerminatedPods& uncounted) {
+  bool succeeded = pod->status.phase == "Succeeded";
+  std::vector<std::string>& list = succeeded ? uncounted.succeeded : uncounted.failed;
+  if (!contains(list, pod->metadata.uid)) list.push_back(pod->metadata.uid);
+  progress.counted.push_back(pod);
+  if (succeeded && is_indexed(job))
+    if (std::optional<int> index = index_of(*pod)) progress.completed.insert(*index);
+}
+
+// Pods whose finalizer is gone move from the waiting room into the counter.
+void settle(std::vector<std::string>& waiting, std::int32_t& counter, const JobPods& pods) {
+  std::erase_if(waiting, [&](const std::string& uid) {
+    bool tracked = std::any_of(pods.begin(), pods.end(), [&](const auto& pod) {
+      return pod->metadata.uid == uid && is_tracked(*pod);
+    });
+    if (!tracked) ++counter;
+    return !tracked;
+  });
+}
+
+}  // namespace
+
+Indexes parse_indexes(const std::string& text) {
+  Indexes indexes;
+  const char *at = text.data(), *end = at + text.size();
+  while (at < end) {
+    int from = 0, to = 0;
+    auto first = std::from_chars(at, end, from);
+    if (first.ec != std::errc()) return indexes;
+    at = first.ptr;
+    to = from;
+    if (at < end && *at == '-') {
+      auto last = std::from_chars(at + 1, end, to);
+      if (last.ec != std::errc()) return indexes;
+      at = last.ptr;
+    }
+    for (int i = from; i <= to; ++i) indexes.insert(i);
+    if (at < end) ++at;  // the comma
+  }
+  return indexes;
+}
+
+std::string index_text(const Indexes& indexes) {
+  std::string text;
+  for (auto at = indexes.begin(); at != indexes.end();) {
+    int from = *at, to = from;
+    for (++at; at != indexes.end() && *at == to + 1; ++at) ++to;
+    if (!text.empty()) text += ",";
+    text += to == from ? std::to_string(from) : fmt::format("{}{}{}", from, to == from + 1 ? "," : "-", to);
+  }
+  return text;
+}
+
+std::optional<int> index_of(const api::Pod& pod) {
+  auto annotation = pod.metadata.annotations.find(kCompletionIndex);
+  if (annotation == pod.metadata.annotations.end()) return std::nullopt;
+  int index = 0;
+  const std::string& text = annotation->second;
+  auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return index;
+}
+
+const api::JobCondition* find_condition(const api::JobStatus& status, std::string_view type) {
+  for (const api::JobCondition& condition : status.conditions)
+    if (condition.type == type) return &condition;
+  return nullptr;
+}
+
+bool is_finished(const api::Job& job) {
+  for (const char* type : {"Complete", "Failed"}) {
+    const api::JobCondition* condition = find_condition(job.status, type);
+    if (condition && condition->status == "True") return true;
+  }
+  return false;
+}
+
+bool is_tracked(const api::Pod& pod) { return contains(pod.metadata.finalizers, std::string_view(kJobTracking)); }
+
+JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus& status) {
+  JobProgress progress;
+  progress.completed = parse_indexes(status.completedIndexes);
+  api::UncountedTerminatedPods uncounted;
+  if (status.uncountedTerminatedPods) uncounted = *status.uncountedTerminatedPods;
+  settle(uncounted.succeeded, status.succeeded, pods);
+  settle(uncounted.failed, status.failed, pods);
+  for (const client::Ref<api::Pod>& pod : pods) {
+    bool failed = has_failed(job, *pod), ended = failed || pod->status.phase == "Succeeded";
+    if (failed) progress.last_failure = std::max(progress.last_failure.value_or(api::Time()), end_of(*pod));
+    if (ended && is_tracked(*pod)) note_end(progress, job, pod, uncounted);
+    if (api::is_finished(*pod)) continue;
+    if (pod->metadata.deletionTimestamp) {
+      progress.terminating.push_back(pod);
+      continue;
+    }
+    progress.active.push_back(pod);
+    if (api::is_ready(*pod)) ++progress.ready;
+    for (const api::ContainerStatus& one : pod->status.containerStatuses) progress.restarts += one.restartCount;
+  }
+  progress.succeeded = status.succeeded + static_cast<std::int32_t>(uncounted.succeeded.size());
+  progress.failed = status.failed + static_cast<std::int32_t>(uncounted.failed.size());
+  if (is_indexed(job)) {
+    status.completedIndexes = index_text(progress.completed);
+    progress.succeeded = static_cast<std::int32_t>(progress.completed.size());
+  }
+  status.uncountedTerminatedPods = uncounted;
+  return progress;
+}
+
+std::optional<JobVerdict> judge(const api::Job& job, const JobProgress& progress, api::Time now) {
+  const std::int32_t limit = job.spec.backoffLimit.value_or(6);
+  bool in_place = job.spec.template_.spec.restartPolicy == "OnFailure";
+  bool restarted_enough = in_place && (limit == 0 ? progress.restarts > 0 : progress.restarts >= limit);
+  if (progress.failed > limit || restarted_enough)
+    return JobVerdict{true, "BackoffLimitExceeded", "Job has reached the specified backoff limit"};
+  if (job.spec.activeDeadlineSeconds && job.status.startTime && !job.spec.suspend.value_or(false) &&
+      now.unix_seconds() - job.status.startTime.unix_seconds() >= *job.spec.activeDeadlineSeconds)
+    return JobVerdict{true, "DeadlineExceeded", "Job was active longer than specified deadline"};
+  bool reached = job.spec.completions ? progress.succeeded >= *job.spec.completions
+                                      : progress.succeeded > 0 && progress.active.empty();
+  if (!reached) return std::nullopt;
+  return JobVerdict{false, "CompletionsReached", "Reached expected number of succeeded pods"};
+}
+
+int wanted_change(const api::Job& job, const JobProgress& progress) {
+  int active = static_cast<int>(progress.active.size());
+  if (job.spec.suspend.value_or(false)) return -active;
+  int wanted = job.spec.parallelism.value_or(1);
+  if (job.spec.completions) wanted = std::min(wanted, std::max(0, *job.spec.completions - progress.succeeded));
+  else if (progress.succeeded > 0) wanted = std::min(wanted, active);
+  // Where a replacement waits for the end of the old pod, that one still holds its place.
+  if (job.spec.podReplacementPolicy == "Failed" && wanted > active)
+    wanted = std::max(active, wanted - static_cast<int>(progress.terminating.size()));
+  return wanted - active;
+}
+
+std::vector<int> free_indexes(const api::Job& job, const JobProgress& progress, int count) {
+  Indexes taken = progress.completed;
+  for (const client::Ref<api::Pod>& pod : progress.active)
+    if (std::optional<int> index = index_of(*pod)) taken.insert(*index);
+  std::vector<int> free;
+  for (int i = 0; i < job.spec.completions.value_or(0) && static_cast<int>(free.size()) < count; ++i)
+    if (!taken.contains(i)) free.push_back(i);
+  return free;
+}
+
+std::optional<WallTime> backoff_end(const JobProgress& progress, api::Time now) {
+  if (progress.failed == 0 || !progress.last_failure || !*progress.last_failure) return std::nullopt;
+  std::int64_t delay = kFirstBackoff;
+  for (int i = 1; i < progress.failed && delay < kLongestBackoff; ++i) delay *= 2;
+  WallTime end = progress.last_failure->wall() + std::chrono::seconds(std::min(delay, kLongestBackoff));
+  if (end <= now.wall()) return std::nullopt;
+  return end;
+}
+
+}  // namespace skiff::controllers

@@ -1,0 +1,57 @@
+#pragma once
+// What a Job has reached and wants next (pkg/controller/job): pure.
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "api/gen/batch.hpp"
+#include "client/object.hpp"
+
+namespace skiff::controllers {
+
+inline constexpr char kJobTracking[] = "batch.kubernetes.io/job-tracking";
+inline constexpr char kCompletionIndex[] = "batch.kubernetes.io/job-completion-index";
+
+using JobPods = std::vector<client::Ref<api::Pod>>;
+using Indexes = std::set<int>;
+
+/// "0,2-4" and back.
+Indexes parse_indexes(const std::string& text);
+std::string index_text(const Indexes& indexes);
+std::optional<int> index_of(const api::Pod& pod);
+
+const api::JobCondition* find_condition(const api::JobStatus& status, std::string_view type);
+/// Complete or Failed.
+bool is_finished(const api::Job& job);
+bool is_tracked(const api::Pod& pod);  // still has the finalizer by which a Job counts it
+
+/// The pods of a job, told apart, and the counters with what has not been written yet.
+struct JobProgress {
+  JobPods active, terminating;
+  JobPods counted;                      // finished and in the status: their finalizers can go
+  std::int32_t ready = 0, succeeded = 0, failed = 0;
+  Indexes completed;
+  std::optional<api::Time> last_failure;
+  std::int32_t restarts = 0;            // of pods that restart in place
+};
+/// Moves newly finished pods into `status.uncountedTerminatedPods` and from there into the counters once their
+/// finalizers are gone, so that each is counted once whatever is interrupted.
+JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus& status);
+
+struct JobVerdict {
+  bool failed = false;
+  std::string reason, message;
+};
+/// How the job ends; nothing while it goes on.
+std::optional<JobVerdict> judge(const api::Job& job, const JobProgress& progress, api::Time now);
+
+/// How many pods to add (negative: to take away).
+int wanted_change(const api::Job& job, const JobProgress& progress);
+/// The lowest `count` indexes that are neither complete nor active.
+std::vector<int> free_indexes(const api::Job& job, const JobProgress& progress, int count);
+/// When pods may be made again after the last failure; nothing: now.
+std::optional<WallTime> backoff_end(const JobProgress& progress, api::Time now);
+
+}  // namespace skiff::controllers

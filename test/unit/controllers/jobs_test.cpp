@@ -1,0 +1,109 @@
+// Jobs against a registry in memory; the test plays the kubelet.
+
+#include "api/gen/batch.hpp"
+#include "controllers/job_plan.hpp"
+#include "support.hpp"
+
+using namespace skiff;
+using test::ControlledCluster;
+
+namespace {
+
+std::string job(const std::string& spec) {
+  return R"({"metadata":{"name":"j"},"spec":{)" + spec + R"("template":{"metadata":{"labels":{"kubelet":"none"}},
+      "spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"a"}]}}}})";
+}
+
+std::vector<client::Ref<api::Pod>> running(ControlledCluster<>& cluster) {
+  auto pods = cluster.list<api::Pod>("job-name=j");
+  std::erase_if(pods, [](const auto& pod) { return !api::is_active(*pod); });
+  return pods;
+}
+
+void end(ControlledCluster<>& cluster, const std::string& pod, const std::string& phase) {
+  REQUIRE(cluster.client.update_with_retry<api::Pod>({"default", pod}, [&](api::Pod& next) {
+    next.status.phase = phase;
+    return true;
+  }, true).ok());
+}
+
+std::string condition(ControlledCluster<>& cluster, const std::string& type) {
+  auto now = cluster.get<api::Job>("j");
+  const api::JobCondition* found = now ? controllers::find_condition(now->status, type) : nullptr;
+  return found ? found->status + " " + found->reason + " " + found->message : "";
+}
+
+}  // namespace
+
+TEST_CASE("a job runs its pods to the wanted number of completions") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(R"("parallelism":2,"completions":3,)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 2; }));
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(cluster.wait_for([&] { return running(cluster).size() == static_cast<size_t>(std::min(2, 3 - i)); }));
+    end(cluster, running(cluster)[0]->metadata.name, "Succeeded");
+    REQUIRE(cluster.wait_for([&] { return cluster.get<api::Job>("j")->status.succeeded == i + 1; }));
+  }
+  REQUIRE(cluster.wait_for([&] {
+    return condition(cluster, "Complete") == "True CompletionsReached Reached expected number of succeeded pods";
+  }));
+  auto done = cluster.get<api::Job>("j");
+  CHECK(done->status.completionTime);
+  CHECK(done->status.active == 0);
+  CHECK(cluster.wait_for([&] { return cluster.has_event("Completed", "Job completed"); }));
+  for (const auto& pod : cluster.list<api::Pod>()) CHECK(pod->metadata.finalizers.empty());
+}
+
+TEST_CASE("a job fails at its backoff limit") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(R"("backoffLimit":0,)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 1; }));
+  end(cluster, running(cluster)[0]->metadata.name, "Failed");
+  CHECK(cluster.wait_for([&] {
+    return condition(cluster, "Failed") == "True BackoffLimitExceeded Job has reached the specified backoff limit";
+  }));
+  CHECK(cluster.get<api::Job>("j")->status.failed == 1);
+}
+
+TEST_CASE("an indexed job gives each index once") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(R"("parallelism":3,"completions":3,"completionMode":"Indexed",)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 3; }));
+  std::set<std::string> hostnames;
+  for (const auto& pod : running(cluster)) hostnames.insert(pod->spec.hostname);
+  CHECK(hostnames == std::set<std::string>{"j-0", "j-1", "j-2"});
+  for (const auto& pod : running(cluster)) end(cluster, pod->metadata.name, "Succeeded");
+  REQUIRE(cluster.wait_for([&] { return !condition(cluster, "Complete").empty(); }));
+  CHECK(cluster.get<api::Job>("j")->status.completedIndexes == "0-2");
+}
+
+TEST_CASE("a suspended job stops its pods without counting them") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(""));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 1; }));
+  auto suspend = [&](bool value) {
+    REQUIRE(cluster.client.update_with_retry<api::Job>({"default", "j"}, [&](api::Job& next) {
+      next.spec.suspend = value;
+      return true;
+    }).ok());
+  };
+  suspend(true);
+  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>().empty(); }));
+  CHECK(condition(cluster, "Suspended") == "True JobSuspended Job suspended");
+  suspend(false);
+  CHECK(cluster.wait_for([&] { return running(cluster).size() == 1; }));
+  CHECK(cluster.get<api::Job>("j")->status.failed == 0);
+}
+
+TEST_CASE("a finished job goes after its time to live") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(R"("ttlSecondsAfterFinished":0,)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 1; }));
+  end(cluster, running(cluster)[0]->metadata.name, "Succeeded");
+  CHECK(cluster.wait_for([&] { return !cluster.get<api::Job>("j") && cluster.list<api::Pod>().empty(); }));
+}
+
+TEST_CASE("indexes are written as ranges") {
+  using namespace controllers;
+  for (const char* text : {"", "0", "0,1", "1-3", "0,2-4,7"}) CHECK(index_text(parse_indexes(text)) == text);
+}
