@@ -12,7 +12,6 @@ namespace skiff::kubelet {
 namespace {
 
 constexpr Duration kConfigRetry = 5s;  // a missing ConfigMap or Secret may appear
-constexpr Duration kImageRetry = 2s;   // from ErrImagePull to ImagePullBackOff
 
 }  // namespace
 
@@ -64,6 +63,10 @@ std::optional<image::Image> PodRuntime::find_image(const Start& start, Container
     return std::move(choice.image);
   }
   api::ObjectReference subject = about(start.pod, start.container);
+  if (record.image_backoff.just_failed(now) && record.waiting_reason == choice.reason) {
+    start.alarm.at(record.image_backoff.shown_until());
+    return std::nullopt;
+  }
   if (choice.reason == "ErrImagePull" && record.image_backoff.waiting(now)) {
     start.alarm.at(record.image_backoff.next());
     if (record.waiting_reason == "ImagePullBackOff") return std::nullopt;
@@ -74,7 +77,8 @@ std::optional<image::Image> PodRuntime::find_image(const Start& start, Container
     return std::nullopt;
   }
   record.image_backoff.failed(now);
-  start.alarm.at(now + (choice.reason == "ErrImagePull" ? kImageRetry : Duration(RestartBackoff::kInitial)));
+  start.alarm.at(choice.reason == "ErrImagePull" ? record.image_backoff.shown_until()
+                                                 : record.image_backoff.next());
   if (choice.reason == "ErrImagePull") {
     system_.events.normal(subject, "Pulling", fmt::format("Pulling image \"{}\"", image));
     system_.events.warning(subject, "Failed",

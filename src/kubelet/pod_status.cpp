@@ -202,6 +202,10 @@ void make_conditions(const StatusInput& input, bool main_has_run, api::PodStatus
     if (!kubelet_owns(other.type)) status.conditions.push_back(other);
 }
 
+bool any_running(const PodState& state) {
+  return std::ranges::any_of(state.containers, [](const auto& entry) { return entry.second.running(); });
+}
+
 struct InitCount {
   int pending = 0, failed = 0;
 };
@@ -279,6 +283,10 @@ api::PodStatus make_status(const StatusInput& input) {
     status.reason = input.state.failed_reason;
     status.message = input.state.failed_message;
   }
+  // A pod is not over while anything of it runs: controllers would replace it too early.
+  bool over = status.phase == "Failed" || status.phase == "Succeeded";
+  if (over && !input.terminated && any_running(input.state))
+    status.phase = pod.status.phase.empty() ? "Pending" : pod.status.phase;
   if (!status.startTime) status.startTime = input.now;
   status.hostIP = input.host_ip;
   status.hostIPs = {api::HostIP{input.host_ip}};

@@ -41,17 +41,21 @@ class RestartBackoff {
 class ImageBackoff {
  public:
   bool waiting(TimePoint now) const { return now < next_; }
+  /// The failure itself is shown for a moment before the waiting is.
+  bool just_failed(TimePoint now) const { return now < shown_until_; }
+  TimePoint shown_until() const { return shown_until_; }
   TimePoint next() const { return next_; }
   void failed(TimePoint now) {
     delay_ = delay_ == Duration::zero() ? RestartBackoff::kInitial
                                         : std::min<Duration>(delay_ * 2, RestartBackoff::kMax);
     next_ = now + delay_;
+    shown_until_ = now + 2s;
   }
   void reset() { *this = {}; }
 
  private:
   Duration delay_{0};
-  TimePoint next_{};
+  TimePoint next_{}, shown_until_{};
 };
 
 }  // namespace skiff::kubelet

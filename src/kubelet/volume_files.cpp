@@ -164,16 +164,42 @@ Result<VolumeFiles> volume_files(const api::Volume& volume, const FileSources& s
   return files;
 }
 
-bool refers_to(const api::Pod& pod, bool secret, const std::string& name) {
-  return std::ranges::any_of(pod.spec.volumes, [&](const api::Volume& volume) {
-    if (!secret && volume.configMap) return volume.configMap->name == name;
-    if (secret && volume.secret) return volume.secret->secretName == name;
-    if (!volume.projected) return false;
-    return std::ranges::any_of(volume.projected->sources, [&](const api::VolumeProjection& source) {
-      return secret ? source.secret && source.secret->name == name
-                    : source.configMap && source.configMap->name == name;
-    });
+namespace {
+
+bool volume_refers_to(const api::Volume& volume, bool secret, const std::string& name) {
+  if (!secret && volume.configMap) return volume.configMap->name == name;
+  if (secret && volume.secret) return volume.secret->secretName == name;
+  if (!volume.projected) return false;
+  return std::ranges::any_of(volume.projected->sources, [&](const api::VolumeProjection& source) {
+    return secret ? source.secret && source.secret->name == name
+                  : source.configMap && source.configMap->name == name;
   });
+}
+
+bool container_refers_to(const api::Container& container, bool secret, const std::string& name) {
+  bool from = std::ranges::any_of(container.envFrom, [&](const api::EnvFromSource& source) {
+    return secret ? source.secretRef && source.secretRef->name == name
+                  : source.configMapRef && source.configMapRef->name == name;
+  });
+  return from || std::ranges::any_of(container.env, [&](const api::EnvVar& variable) {
+           if (!variable.valueFrom) return false;
+           return secret ? variable.valueFrom->secretKeyRef && variable.valueFrom->secretKeyRef->name == name
+                         : variable.valueFrom->configMapKeyRef &&
+                               variable.valueFrom->configMapKeyRef->name == name;
+         });
+}
+
+}  // namespace
+
+bool refers_to(const api::Pod& pod, bool secret, const std::string& name) {
+  auto used_by = [&](const api::Container& container) {
+    return container_refers_to(container, secret, name);
+  };
+  return std::ranges::any_of(
+             pod.spec.volumes,
+             [&](const api::Volume& volume) { return volume_refers_to(volume, secret, name); }) ||
+         std::ranges::any_of(pod.spec.initContainers, used_by) ||
+         std::ranges::any_of(pod.spec.containers, used_by);
 }
 
 }  // namespace skiff::kubelet

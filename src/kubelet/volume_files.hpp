@@ -45,7 +45,7 @@ bool has_files(const api::Volume& volume);
 /// The files of such a volume. An error's message is the kubelet's (`configmap "x" not found`).
 Result<VolumeFiles> volume_files(const api::Volume& volume, const FileSources& sources);
 
-/// Whether the volume shows this ConfigMap or Secret ("configmap", "secret").
+/// Whether a volume or an environment of the pod uses this ConfigMap, or Secret.
 bool refers_to(const api::Pod& pod, bool secret, const std::string& name);
 
 }  // namespace skiff::kubelet
