@@ -105,7 +105,7 @@ StartProcess shouting(int code) {
         for (char& c : got) c = static_cast<char>(std::toupper(c));
         if (!sys::write_all(out, got, "stdout").ok()) return;
       }
-      REQUIRE(sys::write_all(err, "oops", "stderr").ok());
+      test::must(sys::write_all(err, "oops", "stderr").ok());
       out.reset();
       err.reset();
     };
@@ -306,7 +306,7 @@ TEST_CASE("port-forward joins stream pairs with connections, plain and in a WebS
     for (std::string got = sys::read_some(peer, 100, "peer").value(); !got.empty();
          got = sys::read_some(peer, 100, "peer").value())
       all += got;
-    REQUIRE(sys::write_all(peer, "got " + all, "peer").ok());
+    test::must(sys::write_all(peer, "got " + all, "peer").ok());
   });
   DialPort dial = [](std::uint16_t port) -> Result<UniqueFd> {
     if (port == 1) return error(Code::Unavailable, "connect: connection refused");

@@ -161,7 +161,7 @@ TEST_CASE("a proxied request reaches the pod and its answer comes back") {
     std::jthread pod([&] {
       UniqueFd peer(::accept(listening.get(), nullptr, nullptr));
       while (asked.find("\r\n\r\n") == asked.npos) asked += sys::read_some(peer, 4096, "peer").value();
-      REQUIRE(sys::write_all(peer, row.answer, "peer").ok());
+      test::must(sys::write_all(peer, row.answer, "peer").ok());
     });
     Request request = TestApi::request("GET", kPod + "/proxy/a/b?c=d");
     request.headers.emplace("X-Mine", "1");

@@ -13,6 +13,11 @@
 
 namespace skiff::test {
 
+/// REQUIRE for helper threads, on which Catch2's own is not safe.
+inline void must(bool done) {
+  if (!done) std::abort();
+}
+
 inline UniqueFd listening_socket() {
   UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
