@@ -10,6 +10,7 @@ namespace skiff::net {
 namespace {
 
 constexpr std::string_view kLinkPrefix = "pod";
+constexpr std::uint32_t kLastResort = 4'000'000'000;  // a metric that every other route beats
 
 /// The node's end of a pod's veth: at most 15 characters, the same for the same pod. The pod's id itself is
 /// the link's alias.
@@ -74,7 +75,9 @@ Status PodNetwork::prepare(const UniqueFd& node) {
   MutexLock lock(netlink_mutex_);
   TRY_ASSIGN(sys::Link lo, node_->link("lo"));
   if (!lo.up) TRY(node_->set_up(lo.index));
-  return ok();
+  // Packets for an address that no pod has would go back to the host, which sends them here again.
+  sys::Prefix range{spec_.pods.base.value, spec_.pods.length};
+  return node_->replace_route({.destination = range, .metric = kLastResort, .unreachable = true});
 }
 
 Status PodNetwork::find_attached() {
@@ -119,7 +122,7 @@ Result<Ipv4> PodNetwork::reserve(const std::string& pod_id) {
 Result<Ipv4> PodNetwork::attach(const std::string& pod_id, const UniqueFd& pod) {
   TRY_ASSIGN(Ipv4 address, reserve(pod_id));
   if (Status connected = connect(pod_id, pod, address); !connected.ok()) {
-    (void)detach(pod_id);  // the first error is the one that tells
+    (void)remove(pod_id);  // the first error is the one that tells
     return std::move(connected).error().in(fmt::format("attach pod '{}'", pod_id));
   }
   return address;
@@ -144,6 +147,20 @@ Status PodNetwork::connect(const std::string& pod_id, const UniqueFd& pod, Ipv4 
 }
 
 Status PodNetwork::detach(const std::string& pod_id) {
+  Result<Ipv4> address = address_of(pod_id);
+  if (!address.ok()) return ok();
+  {
+    // Removing a link costs the kernel some twenty milliseconds during which no other can be made. The pod's
+    // goes with its namespace anyway, many at a time and in the background.
+    MutexLock lock(netlink_mutex_);
+    TRY(node_->remove_route({.destination = single(address.value())}));
+  }
+  MutexLock lock(mutex_);
+  attached_.erase(pod_id);
+  return ok();
+}
+
+Status PodNetwork::remove(const std::string& pod_id) {
   {
     MutexLock lock(netlink_mutex_);
     TRY(node_->remove_link(link_name(pod_id)));
@@ -167,7 +184,7 @@ std::map<std::string, Ipv4> PodNetwork::attached() const {
 
 Status PodNetwork::sweep(const std::set<std::string>& live) {
   for (const auto& [pod_id, address] : attached())
-    if (!live.contains(pod_id)) TRY(detach(pod_id));
+    if (!live.contains(pod_id)) TRY(remove(pod_id));
   return ok();
 }
 

@@ -36,13 +36,14 @@ class PodNetwork {
   /// attached keeps its address. `pod_id` is any name that is unique on the node, such as the pod's UID.
   /// TooManyRequests: the range has no free address.
   Result<Ipv4> attach(const std::string& pod_id, const UniqueFd& pod);
-  /// Takes the link away. A pod that is not attached is fine.
+  /// Takes the pod off the network and frees its address; the link goes with the pod's namespace. A pod that
+  /// is not attached is fine.
   Status detach(const std::string& pod_id);
 
   /// NotFound: not attached.
   Result<Ipv4> address_of(const std::string& pod_id) const;
   std::map<std::string, Ipv4> attached() const;  // by pod_id
-  /// Detaches every pod that is not in `live`: what an earlier life of skiff left behind.
+  /// Removes the links of all pods that are not in `live`: what an earlier life of skiff left behind.
   Status sweep(const std::set<std::string>& live);
 
   Ipv4 gateway() const { return spec_.pods.at(1); }
@@ -51,6 +52,7 @@ class PodNetwork {
   PodNetwork(std::unique_ptr<sys::Netlink> node, PodNetworkSpec spec);
   Status prepare(const UniqueFd& node);
   Status find_attached();
+  Status remove(const std::string& pod_id);
   Result<Ipv4> reserve(const std::string& pod_id);
   Status connect(const std::string& pod_id, const UniqueFd& pod, Ipv4 address);
 

@@ -58,6 +58,22 @@ TEST_CASE("attach is idempotent and survives a restart") {
   }
 }
 
+TEST_CASE("a detached pod is off the network, and its link goes with its namespace") {
+  if (skip_without_root()) return;
+  World world;
+  TestPod a(world, 0, "pod-a"), b(world, 0, "pod-b");
+  NamedServer server(a.network, "a", 80);
+  checked(world.pod_networks[0]->detach("pod-a"));
+  checked(world.pod_networks[0]->detach("pod-a"));
+  CHECK(ask(b.network, {a.address, 80}).ends_with("No route to host"));
+  CHECK(ask(world.host, {a.address, 80}).ends_with("No route to host"));
+  CHECK(world.pod_networks[0]->attached().size() == 1);
+  // Another life of skiff takes the link for what it is.
+  world.pod_networks[0] = checked(PodNetwork::open(world.nodes[0], {cidr("10.244.0.0/24")}));
+  CHECK(world.pod_networks[0]->attached().size() == 1);
+  CHECK(link_names(a.network) == std::vector<std::string>{"lo"});
+}
+
 TEST_CASE("a released address rests until the others were used") {
   if (skip_without_root()) return;
   UniqueFd node = new_network();
