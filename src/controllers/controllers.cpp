@@ -18,6 +18,8 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(garbage_collector(context, options.served));
   all_.push_back(pod_garbage_collector(context));
   all_.push_back(jobs(context));
+  all_.push_back(daemon_sets(context));
+  all_.push_back(stateful_sets(context));
 }
 
 Controllers::~Controllers() { stop(); }

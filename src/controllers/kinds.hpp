@@ -25,5 +25,7 @@ std::unique_ptr<Controller> deployments(const Context& context);
 std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served);
 std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
 std::unique_ptr<Controller> jobs(const Context& context);
+std::unique_ptr<Controller> daemon_sets(const Context& context);
+std::unique_ptr<Controller> stateful_sets(const Context& context);
 
 }  // namespace skiff::controllers

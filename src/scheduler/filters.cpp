@@ -22,7 +22,7 @@ bool node_unschedulable(const PodInfo& pod, const NodeState& node, NodeVerdict& 
   api::Taint taint;
   taint.key = kUnschedulableTaint;
   taint.effect = "NoSchedule";
-  if (tolerates(pod.pod->spec.tolerations, taint)) return false;
+  if (api::tolerates(pod.pod->spec.tolerations, taint)) return false;
   return refuse(verdict, "NodeUnschedulable", "node(s) were unschedulable", true);
 }
 
@@ -33,12 +33,12 @@ bool node_name(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict) 
 }
 
 bool taint_toleration(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict) {
-  if (tolerates_taints(*pod.pod, *node.node)) return false;
+  if (api::tolerates_taints(pod.pod->spec, *node.node)) return false;
   return refuse(verdict, "TaintToleration", "node(s) had untolerated taint(s)", true);
 }
 
 bool node_affinity(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict) {
-  if (matches_node_affinity(*pod.pod, *node.node)) return false;
+  if (api::matches_node_affinity(pod.pod->spec, *node.node)) return false;
   return refuse(verdict, "NodeAffinity", "node(s) didn't match Pod's node affinity/selector", true);
 }
 

@@ -38,7 +38,7 @@ std::int64_t balanced(const PodInfo& pod, const NodeState& node) {
 
 std::int64_t untolerated_preferences(const PodInfo& pod, const NodeState& node) {
   return std::count_if(node.node->spec.taints.begin(), node.node->spec.taints.end(), [&](const api::Taint& taint) {
-    return taint.effect == "PreferNoSchedule" && !tolerates(pod.pod->spec.tolerations, taint);
+    return taint.effect == "PreferNoSchedule" && !api::tolerates(pod.pod->spec.tolerations, taint);
   });
 }
 
@@ -46,7 +46,7 @@ std::int64_t preferred_affinity(const PodInfo& pod, const NodeState& node) {
   std::int64_t score = 0;
   if (!pod.pod->spec.affinity || !pod.pod->spec.affinity->nodeAffinity) return score;
   for (const auto& term : pod.pod->spec.affinity->nodeAffinity->preferredDuringSchedulingIgnoredDuringExecution)
-    if (matches_term(term.preference, *node.node)) score += term.weight;
+    if (api::matches_term(term.preference, *node.node)) score += term.weight;
   return score;
 }
 

@@ -75,8 +75,8 @@ Topology::Spread Topology::count_spread(const SpreadConstraint& constraint,
   for (const NodeState* node : nodes) {
     const std::string* value = label_of(*node->node, constraint.topology_key);
     if (!value) continue;
-    if (constraint.honor_affinity && !matches_node_affinity(*pod_.pod, *node->node)) continue;
-    if (constraint.honor_taints && !tolerates_taints(*pod_.pod, *node->node)) continue;
+    if (constraint.honor_affinity && !api::matches_node_affinity(pod_.pod->spec, *node->node)) continue;
+    if (constraint.honor_taints && !api::tolerates_taints(pod_.pod->spec, *node->node)) continue;
     std::int64_t& count = spread.counts[{constraint.topology_key, *value}];
     for (const auto& [key, other] : node->pods)
       if (key.namespace_ == pod_.pod->metadata.namespace_ && !other->pod->metadata.deletionTimestamp &&

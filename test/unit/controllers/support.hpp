@@ -31,7 +31,8 @@ class ControlledCluster : public TestCluster<Time> {
           if (now && now->status.podIP.empty() && !now->metadata.labels.contains("kubelet")) make_ready(now->metadata.name, true);
         });
     this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice, api::Endpoints,
-                         api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController, api::Job>();
+                         api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController, api::Job,
+                         api::DaemonSet, api::StatefulSet>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));

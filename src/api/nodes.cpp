@@ -1,12 +1,10 @@
-// Selecting nodes by labels and names (k8s.io/component-helpers/scheduling/corev1/nodeaffinity).
+#include "api/nodes.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 
-#include "scheduler/filters.hpp"
-
-namespace skiff::scheduler {
+namespace skiff::api {
 namespace {
 
 std::optional<std::int64_t> integer(const std::string& text) {
@@ -16,7 +14,7 @@ std::optional<std::int64_t> integer(const std::string& text) {
   return value;
 }
 
-bool matches_requirement(const api::NodeSelectorRequirement& requirement, const std::string* value) {
+bool matches_requirement(const NodeSelectorRequirement& requirement, const std::string* value) {
   auto listed = [&] {
     return std::find(requirement.values.begin(), requirement.values.end(), *value) != requirement.values.end();
   };
@@ -33,9 +31,9 @@ bool matches_requirement(const api::NodeSelectorRequirement& requirement, const 
 
 }  // namespace
 
-bool matches_term(const api::NodeSelectorTerm& term, const api::Node& node) {
+bool matches_term(const NodeSelectorTerm& term, const Node& node) {
   if (term.matchExpressions.empty() && term.matchFields.empty()) return false;  // a term of nothing selects nothing
-  for (const api::NodeSelectorRequirement& requirement : term.matchExpressions) {
+  for (const NodeSelectorRequirement& requirement : term.matchExpressions) {
     auto label = node.metadata.labels.find(requirement.key);
     if (!matches_requirement(requirement, label == node.metadata.labels.end() ? nullptr : &label->second)) return false;
   }
@@ -44,20 +42,20 @@ bool matches_term(const api::NodeSelectorTerm& term, const api::Node& node) {
   });
 }
 
-bool matches_node_affinity(const api::Pod& pod, const api::Node& node) {
-  for (const auto& [key, value] : pod.spec.nodeSelector) {
+bool matches_node_affinity(const PodSpec& spec, const Node& node) {
+  for (const auto& [key, value] : spec.nodeSelector) {
     auto label = node.metadata.labels.find(key);
     if (label == node.metadata.labels.end() || label->second != value) return false;
   }
-  if (!pod.spec.affinity || !pod.spec.affinity->nodeAffinity) return true;
-  const auto& required = pod.spec.affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution;
+  if (!spec.affinity || !spec.affinity->nodeAffinity) return true;
+  const auto& required = spec.affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution;
   if (!required) return true;
   return std::any_of(required->nodeSelectorTerms.begin(), required->nodeSelectorTerms.end(),
-                     [&](const api::NodeSelectorTerm& term) { return matches_term(term, node); });
+                     [&](const NodeSelectorTerm& term) { return matches_term(term, node); });
 }
 
-bool tolerates(const std::vector<api::Toleration>& tolerations, const api::Taint& taint) {
-  return std::any_of(tolerations.begin(), tolerations.end(), [&](const api::Toleration& one) {
+bool tolerates(const std::vector<Toleration>& tolerations, const Taint& taint) {
+  return std::any_of(tolerations.begin(), tolerations.end(), [&](const Toleration& one) {
     if (!one.effect.empty() && one.effect != taint.effect) return false;
     if (!one.key.empty() && one.key != taint.key) return false;
     if (one.operator_ == "Exists") return true;
@@ -68,10 +66,10 @@ bool tolerates(const std::vector<api::Toleration>& tolerations, const api::Taint
   });
 }
 
-bool tolerates_taints(const api::Pod& pod, const api::Node& node) {
-  return std::all_of(node.spec.taints.begin(), node.spec.taints.end(), [&](const api::Taint& taint) {
-    return taint.effect == "PreferNoSchedule" || tolerates(pod.spec.tolerations, taint);
+bool tolerates_taints(const PodSpec& spec, const Node& node) {
+  return std::all_of(node.spec.taints.begin(), node.spec.taints.end(), [&](const Taint& taint) {
+    return taint.effect == "PreferNoSchedule" || tolerates(spec.tolerations, taint);
   });
 }
 
-}  // namespace skiff::scheduler
+}  // namespace skiff::api
