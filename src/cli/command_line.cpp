@@ -71,7 +71,7 @@ void add_commands(CLI::App& app, Command& command) {
   add_image_commands(app, command);
   CLI::App* tool = add(app, command, "kubectl", "Run kubectl against a cluster: skiff kubectl get pods",
                        [&command] { return kubectl(command.options, command.arguments); });
-  tool->prefix_command();
+  tool->prefix_command()->fallthrough(false);
   tool->callback([&command, tool] {
     command.arguments = tool->remaining();
     command.run = [&command] { return kubectl(command.options, command.arguments); };

@@ -10,6 +10,8 @@ namespace {
 
 template <class T>
 Status ensure(client::Client& client, T object) {
+  // Asked first: creating again would find its own cluster IP taken.
+  if (client.get<T>(client::key_of(object)).ok()) return ok();
   Result<client::Ref<T>> created = client.create(std::move(object));
   if (created.ok() || created.error().code() == Code::AlreadyExists) return ok();
   return std::move(created).error();

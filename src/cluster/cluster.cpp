@@ -174,6 +174,8 @@ Status Cluster::stop() {
   if (Status removed = parts_->host->remove(); !removed.ok()) result = std::move(removed);
   if (Status removed = parts_->cgroups->remove(parts_->settings.cgroup(), parts_->clock); !removed.ok())
     result = std::move(removed);
+  if (Status emptied = parts_->cgroups->remove_if_empty(parts_->settings.config.cgroup_root); !emptied.ok())
+    result = std::move(emptied);
   return result;
 }
 

@@ -141,6 +141,7 @@ Status remove_traces(const Settings& settings) {
     else if (node.error().code() != Code::NotFound) return std::move(node).error();
   }
   TRY(cgroups->remove(settings.cgroup(), clock));
+  TRY(cgroups->remove_if_empty(settings.config.cgroup_root));
   TRY_ASSIGN(UniqueFd network, sys::open_namespace(sys::Namespace::Network));
   TRY_ASSIGN(std::unique_ptr<net::HostNetwork> host,
              net::HostNetwork::open(std::move(network), {.cluster = settings.id, .ranges = settings.ranges()}));

@@ -116,6 +116,13 @@ Status CgroupTree::remove(const std::string& group, Clock& clock, Duration limit
   return ok();
 }
 
+Status CgroupTree::remove_if_empty(const std::string& group) {
+  for (const std::string& directory : directories(group))
+    if (::rmdir(directory.c_str()) < 0 && errno != ENOENT && errno != EBUSY && errno != ENOTEMPTY)
+      return errno_error(errno, "rmdir '{}'", directory);
+  return ok();
+}
+
 bool CgroupTree::exists(const std::string& group) const { return sys::exists(directories(group).front()); }
 
 std::vector<std::string> CgroupTree::children(const std::string& group) const {

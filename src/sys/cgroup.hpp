@@ -59,6 +59,8 @@ class CgroupTree {
   /// Kills what is left, then removes the group and those below it. Waits for dying processes up to `limit`.
   /// A missing group is fine.
   Status remove(const std::string& group, Clock& clock, Duration limit = 5s);
+  /// Removes the group unless something is in it or below it.
+  Status remove_if_empty(const std::string& group);
   bool exists(const std::string& group) const;
   /// Names of the groups directly below.
   std::vector<std::string> children(const std::string& group) const;

@@ -88,6 +88,8 @@ Status make_directory(const std::string& path, mode_t mode) {
 }
 
 Status make_directories(const std::string& path, mode_t mode) {
+  // Mostly only the last part is missing.
+  if (Status made = make_directory(path, mode); made.ok() || made.error().sys_errno() != ENOENT) return made;
   for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
     TRY(make_directory(path.substr(0, slash), 0755));
   return make_directory(path, mode);
