@@ -20,6 +20,8 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(jobs(context));
   all_.push_back(daemon_sets(context));
   all_.push_back(stateful_sets(context));
+  all_.push_back(cron_jobs(context));
+  all_.push_back(disruption_budgets(context));
 }
 
 Controllers::~Controllers() { stop(); }

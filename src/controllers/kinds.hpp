@@ -27,5 +27,7 @@ std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
 std::unique_ptr<Controller> jobs(const Context& context);
 std::unique_ptr<Controller> daemon_sets(const Context& context);
 std::unique_ptr<Controller> stateful_sets(const Context& context);
+std::unique_ptr<Controller> cron_jobs(const Context& context);
+std::unique_ptr<Controller> disruption_budgets(const Context& context);
 
 }  // namespace skiff::controllers

@@ -4,6 +4,7 @@
 #include "api/gen/batch.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
+#include "api/gen/policy.hpp"
 #include "api/gen/pod.hpp"
 #include "api/gen/service.hpp"
 #include "api/pods.hpp"
@@ -32,7 +33,7 @@ class ControlledCluster : public TestCluster<Time> {
         });
     this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice, api::Endpoints,
                          api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController, api::Job,
-                         api::DaemonSet, api::StatefulSet>();
+                         api::DaemonSet, api::StatefulSet, api::CronJob, api::PodDisruptionBudget>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));
