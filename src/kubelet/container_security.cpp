@@ -54,8 +54,9 @@ Status apply_user(const ContainerInput& input, runtime::ProcessSpec& process) {
   return ok();
 }
 
-Result<runtime::CapabilitySet> capabilities_for(const api::SecurityContext& context) {
+Result<runtime::CapabilitySet> capabilities_for(const api::SecurityContext& context, bool devices_guarded) {
   runtime::CapabilitySet set = runtime::kDefaultCapabilities;
+  if (!devices_guarded) set = set.without(*runtime::capability_number("MKNOD"));
   if (!context.capabilities) return set;
   auto is_all = [](const std::string& name) { return name == "ALL" || name == "all"; };
   if (std::ranges::any_of(context.capabilities->add, is_all)) set = runtime::kAllCapabilities;
@@ -100,7 +101,7 @@ Status apply_security(const ContainerInput& input, runtime::ContainerSpec& spec)
         runtime::kAllCapabilities, runtime::kAllCapabilities, runtime::kAllCapabilities, {}, {}};
     return ok();
   }
-  TRY_ASSIGN(runtime::CapabilitySet capabilities, capabilities_for(own));
+  TRY_ASSIGN(runtime::CapabilitySet capabilities, capabilities_for(own, input.devices_guarded));
   spec.process.capabilities = {capabilities, capabilities, capabilities, {}, {}};
   if (own.procMount != "Unmasked") {
     spec.masked_paths = runtime::default_masked_paths();

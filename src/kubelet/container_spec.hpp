@@ -35,6 +35,7 @@ struct ContainerInput {
   std::string hosts_file, resolv_file, hostname_file;  // "" for none
   std::string termination_file;
   std::int64_t node_memory = 0;
+  bool devices_guarded = true;  // else CAP_MKNOD is given only to who asks for it
 };
 
 /// An error's message is what the container waits with (CreateContainerConfigError).

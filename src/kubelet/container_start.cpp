@@ -125,6 +125,7 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
   input.termination_file = directory + "/termination/" + input.id;
   if (auto memory = facts_.allocatable.find("memory"); memory != facts_.allocatable.end())
     input.node_memory = memory->second.value();
+  input.devices_guarded = system_.cgroups.guards_devices();
   TRY_ASSIGN(runtime::ContainerSpec spec, make_container_spec(input));
   TRY(sys::make_directories(directory + "/termination"));
   TRY(sys::write_file(input.termination_file, "", 0666));

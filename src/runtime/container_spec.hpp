@@ -93,6 +93,9 @@ struct SandboxSpec {
   std::uint64_t shared_memory_bytes = 64U << 20;
 };
 
+/// What a container that is not privileged may do with devices, as rules of cgroup v1. v2 has no such file: there,
+/// leave out CAP_MKNOD.
+const std::vector<std::string>& default_devices();
 /// The paths every OCI runtime hides and write-protects by default.
 const std::vector<std::string>& default_masked_paths();
 const std::vector<std::string>& default_read_only_paths();

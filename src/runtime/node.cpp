@@ -168,6 +168,9 @@ Status Node::remove_sandbox(const std::string& id) {
 
 Result<StartedContainer> Node::run_container(const ContainerSpec& spec) {
   for (const char* name : {"/root", "/upper", "/work"}) TRY(sys::make_directories(spec.directory + name));
+  if (!spec.cgroup.empty())
+    TRY(system_.cgroups.allow_devices(spec.cgroup,
+                                      spec.privileged ? std::vector<std::string>{"a"} : default_devices()));
   Result<Reply> reply = connection_->call(Op::RunContainer, encode(spec, system_.cgroups));
   if (!reply.ok()) {
     if (reply.error().code() == Code::Unavailable) return reply.error();
@@ -279,6 +282,14 @@ Status Node::power_off() {
     return std::move(reaped).error();
   TRY(system_.cgroups.remove(spec_.cgroup, system_.clock));
   return sys::remove_file(spec_.directory + "/" + wire::kSocketName);
+}
+
+const std::vector<std::string>& default_devices() {
+  // Making any node; using null, zero, full, random, urandom, tty, console, ptmx and pts.
+  static const std::vector<std::string> rules = {"c *:* m",   "b *:* m",   "c 1:3 rwm", "c 1:5 rwm",
+                                                 "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
+                                                 "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"};
+  return rules;
 }
 
 const std::vector<std::string>& default_masked_paths() {

@@ -86,6 +86,7 @@ void send_terminal(const Child& child, int master) {
 }
 
 void join_cgroups(const Child& child) {
+  if (child.cgroups->size() == 1) return;  // cgroup v2: this process was born there
   char path[4200];
   for (const char* directory : *child.cgroups) {
     snprintf(path, sizeof path, "%s/cgroup.procs", directory);

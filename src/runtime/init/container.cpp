@@ -71,7 +71,7 @@ void Node::run_container(const Request& request, Buffer fields) {
   container->launch->request = request;
   container->launch->status.reset(status[0]);
   unsigned long flags = CLONE_NEWNS | (own_pids(*sandbox, spec) ? CLONE_NEWPID : 0UL);
-  pid_t pid = clone_into(spec.host_pids ? -1 : sandbox->pids.get(), flags);
+  pid_t pid = clone_into(spec.host_pids ? -1 : sandbox->pids.get(), flags, &spec.cgroup_directories);
   if (pid == 0) {
     Child child{child_status.get(),
                 &spec.process,

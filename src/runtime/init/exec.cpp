@@ -53,7 +53,7 @@ void Node::exec(const Request& request, Buffer fields) {
   exec->launch = new Launch;
   exec->launch->request = request;
   exec->launch->status.reset(status[0]);
-  pid_t pid = clone_into(target.get(), 0);
+  pid_t pid = clone_into(target.get(), 0, &exec->container->spec.cgroup_directories);
   if (pid == 0) {
     ContainerSpec& spec = exec->container->spec;
     Child child{child_status.get(),

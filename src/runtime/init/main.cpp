@@ -119,7 +119,7 @@ Fd listen_in(const Options& options) {
     give_up(options.ready, "set the host name");
   if (!set_loopback_up()) give_up(options.ready, "bring up lo");
   Events events;
-  Node node(events, listen_in(options));
+  Node node(events, listen_in(options), options.leaf);
   close(options.ready);
   events.run();
 }

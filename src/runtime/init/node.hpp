@@ -48,7 +48,8 @@ struct Exec {
 
 class Node {
  public:
-  Node(Events& events, Fd listening);
+  /// `cgroups`: the directories this process itself is in.
+  Node(Events& events, Fd listening, const Array<const char*>& cgroups);
 
  private:
   static void on_request(void* node, const Request& request, wire::Op op, Buffer fields);
@@ -95,10 +96,13 @@ class Node {
   void reply_launch_error(const Request& request, const Launch& launch);
 
   /// Clones with the child's PID namespace being `pids` (or the node's, or with CLONE_NEWPID a new one).
-  pid_t clone_into(int pids, unsigned long flags);
+  /// On cgroup v2 the child is born in `spec`'s group, which costs nothing; else it joins by itself.
+  pid_t clone_into(int pids, unsigned long flags, const Array<const char*>* groups = nullptr);
+  void expect_join();
 
   Events& events_;
   Server server_;
+  const Array<const char*>& own_cgroups_;
   Fd child_signals_;
   Source child_source_;
   Fd own_pids_, own_network_, own_ipc_, own_uts_;

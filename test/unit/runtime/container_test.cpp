@@ -46,6 +46,8 @@ TEST_CASE("inside a container") {
       {"no stray descriptors", "ls /proc/self/fd | tr '\\n' ' '", "0 1 2 3 \n"},
       {"devices", "echo x > /dev/null; ls /dev | tr '\\n' ' '",
        "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero \n"},
+      {"no device of the host",
+       "busybox mknod /dev/host b 254 0 && head -c 1 /dev/host 2>/dev/null || echo no", "no\n"},
       {"shared memory", "touch /dev/shm/x && echo yes", "yes\n"},
       {"root's home and default PATH", "echo $HOME $PATH",
        "/root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"},

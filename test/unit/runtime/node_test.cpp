@@ -192,6 +192,26 @@ TEST_CASE("kill -9 of the program that started it leaves the node running") {
   CHECK(test.output_of(test.container("c", "echo alive")) == "alive\n");
 }
 
+TEST_CASE("containers and commands are born in their cgroup on v2") {
+  // Beside v1 there is often a v2 tree without controllers; joining works there as everywhere.
+  const std::string root =
+      sys::exists("/sys/fs/cgroup/unified") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+  if (skip_without_root()) return;
+  if (!sys::exists(root + "/cgroup.controllers")) {
+    std::cout << "skipped: no cgroup v2 tree\n";
+    return;
+  }
+  TestNode test(root);
+  ContainerSpec spec = test.container("c", "sleep 1000");
+  test.run(spec);
+  ExecSession session = TestNode::checked(test.node->exec({.container = "c", .arguments = {"grep", "^0:", "/proc/self/cgroup"}}));
+  CHECK(read_all(session.streams.output) == "0::/\n");
+  CHECK(test.node->wait_exec(session.id, {}).value() == 0);
+  CHECK_FALSE(sys::read_file(root + "/" + spec.cgroup + "/cgroup.procs").value().empty());
+  REQUIRE(test.cgroups->kill_all(spec.cgroup).ok());  // cgroup.kill
+  CHECK(test.wait_exit("c").exit_code == 137);
+}
+
 TEST_CASE("power off ends every process and mount of the node") {
   if (skip_without_root()) return;
   TestNode test;

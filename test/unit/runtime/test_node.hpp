@@ -25,11 +25,11 @@ inline bool skip_without_root() {
 
 class TestNode {
  public:
-  TestNode() {
+  explicit TestNode(const std::string& cgroup_root = "/sys/fs/cgroup") {
     char name[] = "/tmp/skiff-node-XXXXXX";
     directory = ::mkdtemp(name);
     spec = {directory + "/node", "node-1", fmt::format("skiff-test-{}/node", ::getpid())};
-    cgroups = std::move(sys::CgroupTree::detect()).value();
+    cgroups = std::move(sys::CgroupTree::detect(cgroup_root)).value();
     make_layer();
     start();
   }
