@@ -16,7 +16,8 @@ std::optional<std::int64_t> integer(const std::string& text) {
 
 bool matches_requirement(const NodeSelectorRequirement& requirement, const std::string* value) {
   auto listed = [&] {
-    return std::find(requirement.values.begin(), requirement.values.end(), *value) != requirement.values.end();
+    return std::find(requirement.values.begin(), requirement.values.end(), *value) !=
+           requirement.values.end();
   };
   const std::string& op = requirement.operator_;
   if (op == "In") return value && listed();
@@ -32,10 +33,12 @@ bool matches_requirement(const NodeSelectorRequirement& requirement, const std::
 }  // namespace
 
 bool matches_term(const NodeSelectorTerm& term, const Node& node) {
-  if (term.matchExpressions.empty() && term.matchFields.empty()) return false;  // a term of nothing selects nothing
+  if (term.matchExpressions.empty() && term.matchFields.empty())
+    return false;  // a term of nothing selects nothing
   for (const NodeSelectorRequirement& requirement : term.matchExpressions) {
     auto label = node.metadata.labels.find(requirement.key);
-    if (!matches_requirement(requirement, label == node.metadata.labels.end() ? nullptr : &label->second)) return false;
+    if (!matches_requirement(requirement, label == node.metadata.labels.end() ? nullptr : &label->second))
+      return false;
   }
   return std::all_of(term.matchFields.begin(), term.matchFields.end(), [&](const auto& requirement) {
     return requirement.key == "metadata.name" && matches_requirement(requirement, &node.metadata.name);
@@ -59,7 +62,8 @@ bool tolerates(const std::vector<Toleration>& tolerations, const Taint& taint) {
     if (!one.effect.empty() && one.effect != taint.effect) return false;
     if (!one.key.empty() && one.key != taint.key) return false;
     if (one.operator_ == "Exists") return true;
-    if (one.operator_.empty() || one.operator_ == "Equal") return !one.key.empty() && one.value == taint.value;
+    if (one.operator_.empty() || one.operator_ == "Equal")
+      return !one.key.empty() && one.value == taint.value;
     std::optional<std::int64_t> have = integer(taint.value), bound = integer(one.value);
     if (!have || !bound) return false;
     return one.operator_ == "Gt" ? *have > *bound : one.operator_ == "Lt" && *have < *bound;

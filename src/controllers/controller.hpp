@@ -1,6 +1,6 @@
 #pragma once
-// What every controller of this room is: a Reconciler that owns its queue and its workers. Handlers on informers only
-// enqueue keys; reconcile() compares and acts.
+// What every controller of this room is: a Reconciler that owns its queue and its workers. Handlers on
+// informers only enqueue keys; reconcile() compares and acts.
 
 #include <string>
 
@@ -13,10 +13,10 @@
 namespace skiff::controllers {
 
 using client::AnyRef;
+using client::key_of;
 using client::ObjectKey;
 using client::Ref;
 using client::Requeue;
-using client::key_of;
 
 /// What controllers are made with; outlives them.
 struct Context {
@@ -30,7 +30,10 @@ class Controller : public client::Reconciler {
  public:
   /// `name` as kube-controller-manager spells it; it is in the log and in the events.
   Controller(const Context& context, std::string name, int workers = 1)
-      : client_(context.client), clock_(context.clock), name_(std::move(name)), workers_(workers),
+      : client_(context.client),
+        clock_(context.clock),
+        name_(std::move(name)),
+        workers_(workers),
         runner_(context.clock, *this) {}
 
   std::string name() const final { return name_; }

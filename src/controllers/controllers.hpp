@@ -21,8 +21,8 @@ struct ControllersOptions {
   std::vector<const api::KindInfo*> served;
 };
 
-/// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers must be
-/// stopped before it is destroyed.
+/// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers
+/// must be stopped before it is destroyed.
 class Controllers {
  public:
   struct Uses {

@@ -17,7 +17,9 @@ bool succeeded(const api::Job& job) {
   return complete && complete->status == "True";
 }
 
-bool is_utc(const std::string& zone) { return zone.empty() || zone == "UTC" || zone == "Etc/UTC" || zone == "GMT"; }
+bool is_utc(const std::string& zone) {
+  return zone.empty() || zone == "UTC" || zone == "Etc/UTC" || zone == "GMT";
+}
 
 api::Job job_of(const api::CronJob& cron, api::Time scheduled) {
   api::Job job;
@@ -36,14 +38,16 @@ api::Job job_of(const api::CronJob& cron, api::Time scheduled) {
 class CronJobs final : public Controller {
  public:
   explicit CronJobs(const Context& context)
-      : Controller(context, "cronjob-controller"), crons_(context.informers.of<api::CronJob>()),
+      : Controller(context, "cronjob-controller"),
+        crons_(context.informers.of<api::CronJob>()),
         jobs_(context.informers.of<api::Job>()),
         events_(context.client, context.clock, context.random, "cronjob-controller") {
     crons_.on_change([this](const Ref<api::CronJob>& before, const Ref<api::CronJob>& now) {
       queue().add(key_of(now ? *now : *before));
     });
     jobs_.on_change([this](const Ref<api::Job>& before, const Ref<api::Job>& now) {
-      if (std::optional<ObjectKey> key = owner_key<api::CronJob>((now ? now : before)->metadata)) queue().add(*key);
+      if (std::optional<ObjectKey> key = owner_key<api::CronJob>((now ? now : before)->metadata))
+        queue().add(*key);
     });
   }
 
@@ -74,7 +78,8 @@ class CronJobs final : public Controller {
       auto known = std::find_if(active.begin(), active.end(),
                                 [&](const auto& one) { return one.uid == job->metadata.uid; });
       if (!is_finished(*job)) {
-        if (known == active.end() && !job->metadata.deletionTimestamp) active.push_back(client::reference_to(job));
+        if (known == active.end() && !job->metadata.deletionTimestamp)
+          active.push_back(client::reference_to(job));
         continue;
       }
       if (succeeded(*job) && job->status.completionTime > cron.status.lastSuccessfulTime)
@@ -103,14 +108,17 @@ class CronJobs final : public Controller {
     }
     Result<CronSchedule> schedule = CronSchedule::parse(cron.spec.schedule);
     if (!schedule.ok()) {
-      events_.warning(reference(cron), "UnparseableSchedule",
-                      fmt::format("unparseable schedule: \"{}\" : {}", cron.spec.schedule, schedule.error().message()));
+      events_.warning(
+          reference(cron), "UnparseableSchedule",
+          fmt::format("unparseable schedule: \"{}\" : {}", cron.spec.schedule, schedule.error().message()));
       return Requeue::never();
     }
     const api::Time now = wall_now();
-    api::Time from = cron.status.lastScheduleTime ? cron.status.lastScheduleTime : cron.metadata.creationTimestamp;
+    api::Time from =
+        cron.status.lastScheduleTime ? cron.status.lastScheduleTime : cron.metadata.creationTimestamp;
     if (cron.spec.startingDeadlineSeconds)
-      from = std::max(from, api::Time::from(now.wall() - std::chrono::seconds(*cron.spec.startingDeadlineSeconds)));
+      from = std::max(from,
+                      api::Time::from(now.wall() - std::chrono::seconds(*cron.spec.startingDeadlineSeconds)));
     if (std::optional<api::Time> due = schedule.value().latest(from, now)) TRY(start(cron, children, *due));
     std::optional<api::Time> next = schedule.value().next(std::max(now, cron.status.lastScheduleTime));
     if (!next) return Requeue::never();
@@ -145,14 +153,16 @@ class CronJobs final : public Controller {
   Status clean_up(api::CronJob& cron, const JobList& children) {
     JobList good, bad;
     for (const Ref<api::Job>& job : children)
-      if (is_finished(*job) && !job->metadata.deletionTimestamp) (succeeded(*job) ? good : bad).push_back(job);
+      if (is_finished(*job) && !job->metadata.deletionTimestamp)
+        (succeeded(*job) ? good : bad).push_back(job);
     TRY(remove_oldest(cron, std::move(good), cron.spec.successfulJobsHistoryLimit.value_or(3)));
     return remove_oldest(cron, std::move(bad), cron.spec.failedJobsHistoryLimit.value_or(1));
   }
 
   Status remove_oldest(api::CronJob& cron, JobList jobs, std::int32_t limit) {
     std::sort(jobs.begin(), jobs.end(), [](const auto& a, const auto& b) {
-      return std::pair(a->status.startTime, a->metadata.name) < std::pair(b->status.startTime, b->metadata.name);
+      return std::pair(a->status.startTime, a->metadata.name) <
+             std::pair(b->status.startTime, b->metadata.name);
     });
     for (std::ptrdiff_t i = 0; i < static_cast<std::ptrdiff_t>(jobs.size()) - limit; ++i)
       TRY(remove(cron, *jobs[static_cast<size_t>(i)]));

@@ -24,8 +24,13 @@ constexpr std::array<Field, 5> kFields = {{{"minute", 0, 59, ""},
                                            {"day of week", 0, 6, "sunmontuewedthufrisat"}}};
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kDescriptors = {
-    {{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"},
-     {"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"}}};
+    {{"@yearly", "0 0 1 1 *"},
+     {"@annually", "0 0 1 1 *"},
+     {"@monthly", "0 0 1 * *"},
+     {"@weekly", "0 0 * * 0"},
+     {"@daily", "0 0 * * *"},
+     {"@midnight", "0 0 * * *"},
+     {"@hourly", "0 * * * *"}}};
 
 std::vector<std::string_view> split(std::string_view text, std::string_view separators) {
   std::vector<std::string_view> parts;
@@ -96,8 +101,13 @@ Result<std::int64_t> duration(std::string_view text) {
   while (at < end) {
     std::int64_t value = 0;
     auto [stopped, failure] = std::from_chars(at, end, value);
-    std::int64_t unit = stopped == end ? 0 : *stopped == 'h' ? 3600 : *stopped == 'm' ? 60 : *stopped == 's' ? 1 : 0;
-    if (failure != std::errc() || unit == 0) return error(Code::Invalid, "failed to parse duration @every {}", text);
+    std::int64_t unit = stopped == end    ? 0
+                        : *stopped == 'h' ? 3600
+                        : *stopped == 'm' ? 60
+                        : *stopped == 's' ? 1
+                                          : 0;
+    if (failure != std::errc() || unit == 0)
+      return error(Code::Invalid, "failed to parse duration @every {}", text);
     total += value * unit;
     at = stopped + 1;
   }
@@ -170,7 +180,8 @@ std::optional<api::Time> CronSchedule::latest(api::Time from, api::Time to) cons
   std::optional<api::Time> found;
   // Backwards day by day: however long ago `from` is, the last match is near `to` or rare.
   for (sys_days day = std::chrono::floor<days>(to.wall()); day + days(1) > from.wall(); day -= days(1)) {
-    for (std::optional<api::Time> moment = next(std::max(from, api::Time::from(WallTime(day) - std::chrono::seconds(1))));
+    for (std::optional<api::Time> moment =
+             next(std::max(from, api::Time::from(WallTime(day) - std::chrono::seconds(1))));
          moment && *moment <= to && moment->wall() < day + days(1); moment = next(*moment))
       found = moment;
     if (found || day < std::chrono::floor<days>(to.wall()) - days(5 * 366)) break;

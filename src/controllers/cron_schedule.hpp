@@ -8,8 +8,8 @@
 
 namespace skiff::controllers {
 
-/// When a CronJob runs: the five fields of cron with names, ranges, lists and steps, "@hourly" and its kin, "@every 1h30m"
-/// (github.com/robfig/cron's standard parser). Times are UTC. A value.
+/// When a CronJob runs: the five fields of cron with names, ranges, lists and steps, "@hourly" and its kin,
+/// "@every 1h30m" (github.com/robfig/cron's standard parser). Times are UTC. A value.
 class CronSchedule {
  public:
   /// Invalid: says which field is wrong.

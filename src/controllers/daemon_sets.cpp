@@ -1,4 +1,5 @@
-// One pod on every node that fits (pkg/controller/daemon). The scheduler binds the pods, told where by affinity.
+// One pod on every node that fits (pkg/controller/daemon). The scheduler binds the pods, told where by
+// affinity.
 
 #include <atomic>
 #include <map>
@@ -66,8 +67,8 @@ std::string node_of(const api::Pod& pod) {
 }
 
 struct Fit {
-  bool run = false;    // a pod belongs here
-  bool stay = false;   // one that is here may remain
+  bool run = false;   // a pod belongs here
+  bool stay = false;  // one that is here may remain
 };
 
 Fit fit(const api::PodSpec& spec, const api::Node& node) {
@@ -88,7 +89,8 @@ struct DaemonPlan {
 // Pure. `by_node`: the set's pods; `hash`: of the current template.
 class Planner {
  public:
-  Planner(const api::DaemonSet& set, const std::string& hash, api::Time now) : set_(set), hash_(hash), now_(now) {
+  Planner(const api::DaemonSet& set, const std::string& hash, api::Time now)
+      : set_(set), hash_(hash), now_(now) {
     spec_ = set.spec.template_.spec;
     add_tolerations(spec_);
   }
@@ -97,8 +99,10 @@ class Planner {
     Fit here = fit(spec_, node);
     auto& status = status_;
     if (here.run) ++status.desiredNumberScheduled;
-    if (here.run && pods.empty()) plan_.create.push_back(node.metadata.name);  // not beside one that still stops
-    std::erase_if(pods, [](const Ref<api::Pod>& pod) { return static_cast<bool>(pod->metadata.deletionTimestamp); });
+    if (here.run && pods.empty())
+      plan_.create.push_back(node.metadata.name);  // not beside one that still stops
+    std::erase_if(
+        pods, [](const Ref<api::Pod>& pod) { return static_cast<bool>(pod->metadata.deletionTimestamp); });
     std::sort(pods.begin(), pods.end(), [](const auto& a, const auto& b) {
       return std::pair(a->metadata.creationTimestamp, a->metadata.name) <
              std::pair(b->metadata.creationTimestamp, b->metadata.name);
@@ -126,8 +130,10 @@ class Planner {
   void keep_one(const Pods& pods, bool run) {
     Ref<api::Pod> kept;
     for (const Ref<api::Pod>& pod : pods) {
-      if (api::is_finished(*pod) || kept) plan_.remove.push_back(pod);  // ended, or one too many
-      else kept = pod;
+      if (api::is_finished(*pod) || kept)
+        plan_.remove.push_back(pod);  // ended, or one too many
+      else
+        kept = pod;
     }
     if (!kept || !run) return;
     bool current = revision_hash(kept->metadata) == hash_;
@@ -164,8 +170,10 @@ class Planner {
 class DaemonSets final : public Controller {
  public:
   explicit DaemonSets(const Context& context)
-      : Controller(context, "daemonset-controller", 2), sets_(context.informers.of<api::DaemonSet>()),
-        pods_(context.informers.of<api::Pod>()), nodes_(context.informers.of<api::Node>()),
+      : Controller(context, "daemonset-controller", 2),
+        sets_(context.informers.of<api::DaemonSet>()),
+        pods_(context.informers.of<api::Pod>()),
+        nodes_(context.informers.of<api::Node>()),
         revisions_(context.informers.of<api::ControllerRevision>()),
         events_(context.client, context.clock, context.random, "daemonset-controller") {
     index_orphans(pods_);
@@ -178,7 +186,8 @@ class DaemonSets final : public Controller {
           if (std::optional<ObjectKey> key = owner_key<api::DaemonSet>(pod->metadata)) queue().add(*key);
     });
     nodes_.on_change([this](const Ref<api::Node>& before, const Ref<api::Node>& now) {
-      bool same = before && now && before->spec == now->spec && before->metadata.labels == now->metadata.labels;
+      bool same =
+          before && now && before->spec == now->spec && before->metadata.labels == now->metadata.labels;
       if (same) return;  // a heartbeat
       for (const Ref<api::DaemonSet>& set : sets_.list()) queue().add(key_of(*set));
     });
@@ -242,8 +251,8 @@ class DaemonSets final : public Controller {
   Status remove(const api::DaemonSet& set, const api::ObjectReference& about, const api::Pod& pod) {
     if (pod.status.phase == "Failed")
       events_.warning(about, "FailedDaemonPod",
-                      fmt::format("Found failed daemon pod {} on node {}, will try to kill it", key_of(pod).str(),
-                                  pod.spec.nodeName));
+                      fmt::format("Found failed daemon pod {} on node {}, will try to kill it",
+                                  key_of(pod).str(), pod.spec.nodeName));
     Result<AnyRef> removed = client_.remove<api::Pod>(key_of(pod), {.uid = pod.metadata.uid});
     if (!removed.ok() && removed.error().code() == Code::NotFound) return ok();
     TRY(removed);
@@ -275,6 +284,8 @@ class DaemonSets final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> daemon_sets(const Context& context) { return std::make_unique<DaemonSets>(context); }
+std::unique_ptr<Controller> daemon_sets(const Context& context) {
+  return std::make_unique<DaemonSets>(context);
+}
 
 }  // namespace skiff::controllers

@@ -42,7 +42,8 @@ void judge_progress(const api::Deployment& deployment, const Set& latest, api::D
   if (is_complete(deployment, next)) {
     set_condition(next, progressing("True", kNewSetAvailable, about + " has successfully progressed.", now));
   } else if (has_progressed(deployment.status, next)) {
-    api::DeploymentCondition condition = progressing("True", "ReplicaSetUpdated", about + " is progressing.", now);
+    api::DeploymentCondition condition =
+        progressing("True", "ReplicaSetUpdated", about + " is progressing.", now);
     // Replaced even when status and reason stay, so that lastUpdateTime restarts the deadline.
     if (known && known->status == "True") condition.lastTransitionTime = known->lastTransitionTime;
     remove_condition(next, kProgressing);
@@ -92,7 +93,8 @@ void set_condition(api::DeploymentStatus& status, api::DeploymentCondition condi
   status.conditions.push_back(std::move(condition));
 }
 
-api::DeploymentCondition progressing(std::string status, std::string reason, std::string message, api::Time now) {
+api::DeploymentCondition progressing(std::string status, std::string reason, std::string message,
+                                     api::Time now) {
   api::DeploymentCondition condition;
   condition.type = kProgressing;
   condition.status = std::move(status);
@@ -109,8 +111,8 @@ bool has_deadline(const api::Deployment& deployment) {
 
 bool is_complete(const api::Deployment& deployment, const api::DeploymentStatus& status) {
   std::int32_t wanted = deployment.spec.replicas.value_or(1);
-  return status.updatedReplicas == wanted && status.replicas == wanted && status.availableReplicas == wanted &&
-         status.observedGeneration >= deployment.metadata.generation;
+  return status.updatedReplicas == wanted && status.replicas == wanted &&
+         status.availableReplicas == wanted && status.observedGeneration >= deployment.metadata.generation;
 }
 
 api::DeploymentStatus count_status(const api::Deployment& deployment, const Set& latest, const Sets& all,
@@ -136,7 +138,8 @@ api::DeploymentStatus count_status(const api::Deployment& deployment, const Set&
   api::DeploymentCondition available = progressing(enough ? "True" : "False", "", "", now);
   available.type = "Available";
   available.reason = enough ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable";
-  available.message = enough ? "Deployment has minimum availability." : "Deployment does not have minimum availability.";
+  available.message =
+      enough ? "Deployment has minimum availability." : "Deployment does not have minimum availability.";
   set_condition(next, std::move(available));
   return next;
 }
@@ -157,7 +160,8 @@ std::optional<WallTime> deadline(const api::Deployment& deployment, const api::D
   if (!has_deadline(deployment) || !condition || condition->reason == kTimedOut) return std::nullopt;
   if (is_complete(deployment, status) || condition->reason == kNewSetAvailable) return std::nullopt;
   // A second more than the deadline: times are cut to seconds.
-  return condition->lastUpdateTime.wall() + std::chrono::seconds(*deployment.spec.progressDeadlineSeconds + 1);
+  return condition->lastUpdateTime.wall() +
+         std::chrono::seconds(*deployment.spec.progressDeadlineSeconds + 1);
 }
 
 }  // namespace skiff::controllers

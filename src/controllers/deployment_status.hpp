@@ -11,7 +11,8 @@ namespace skiff::controllers {
 const api::DeploymentCondition* find_condition(const api::DeploymentStatus& status, std::string_view type);
 /// Sets a condition unless status and reason are as before; its transition time moves only with the status.
 void set_condition(api::DeploymentStatus& status, api::DeploymentCondition condition);
-api::DeploymentCondition progressing(std::string status, std::string reason, std::string message, api::Time now);
+api::DeploymentCondition progressing(std::string status, std::string reason, std::string message,
+                                     api::Time now);
 
 /// Rollouts without a deadline have no Progressing condition.
 bool has_deadline(const api::Deployment& deployment);

@@ -16,15 +16,17 @@ struct Rollout {
   Ref<api::Deployment> stored;
   api::Deployment next;  // annotations and status change on the way and are written once
   Sets all;
-  Set latest;            // null until it is made
+  Set latest;  // null until it is made
   Sets old;
 };
 
 class Deployments final : public Controller {
  public:
   explicit Deployments(const Context& context)
-      : Controller(context, "deployment-controller", 2), deployments_(context.informers.of<api::Deployment>()),
-        sets_(context.informers.of<api::ReplicaSet>()), pods_(context.informers.of<api::Pod>()),
+      : Controller(context, "deployment-controller", 2),
+        deployments_(context.informers.of<api::Deployment>()),
+        sets_(context.informers.of<api::ReplicaSet>()),
+        pods_(context.informers.of<api::Pod>()),
         events_(context.client, context.clock, context.random, "deployment-controller") {
     index_orphans(sets_);
     deployments_.on_change([this](const Ref<api::Deployment>& before, const Ref<api::Deployment>& now) {
@@ -172,15 +174,18 @@ class Deployments final : public Controller {
     return highest + 1;
   }
 
-  Status ensure_latest(Rollout& rollout) { return rollout.latest ? sync_latest(rollout) : make_latest(rollout); }
+  Status ensure_latest(Rollout& rollout) {
+    return rollout.latest ? sync_latest(rollout) : make_latest(rollout);
+  }
 
-  // A set that exists gets the revision, the annotations and minReadySeconds; the deployment repeats the revision.
+  // A set that exists gets the revision, the annotations and minReadySeconds; the deployment repeats the
+  // revision.
   Status sync_latest(Rollout& rollout) {
     api::ReplicaSet model = *rollout.latest;
     if (refresh(model, rollout)) {
-      TRY_ASSIGN(Set updated, client_.update_with_retry<api::ReplicaSet>(
-                                  key_of(*rollout.latest),
-                                  [&](api::ReplicaSet& set) { return refresh(set, rollout); }));
+      TRY_ASSIGN(Set updated,
+                 client_.update_with_retry<api::ReplicaSet>(
+                     key_of(*rollout.latest), [&](api::ReplicaSet& set) { return refresh(set, rollout); }));
       replace(rollout, updated);
     }
     rollout.next.metadata.annotations[kRevision] = rollout.latest->metadata.annotations.at(kRevision);
@@ -233,12 +238,13 @@ class Deployments final : public Controller {
     rollout.next.metadata.annotations[kRevision] = created.value()->metadata.annotations.at(kRevision);
     if (has_deadline(rollout.next))
       set_condition(rollout.next.status,
-                    progressing("True", "NewReplicaSetCreated", fmt::format("Created new replica set \"{}\"", name),
-                                wall_now()));
+                    progressing("True", "NewReplicaSetCreated",
+                                fmt::format("Created new replica set \"{}\"", name), wall_now()));
     return ok();
   }
 
-  // Either our own set, made a moment ago, or another one with the same hash: then the next try hashes differently.
+  // Either our own set, made a moment ago, or another one with the same hash: then the next try hashes
+  // differently.
   Status meet_existing(Rollout& rollout, const std::string& name) {
     TRY_ASSIGN(Set existing, client_.get<api::ReplicaSet>({rollout.next.metadata.namespace_, name}));
     const api::OwnerReference* owner = client::controller_of(existing->metadata);
@@ -283,8 +289,9 @@ class Deployments final : public Controller {
                  }));
       replace(rollout, updated);
       if (from != scaling.to)
-        event(rollout, fmt::format("Scaled {} replica set {} from {} to {}", scaling.to > from ? "up" : "down",
-                                   scaling.set->metadata.name, from, scaling.to));
+        event(rollout,
+              fmt::format("Scaled {} replica set {} from {} to {}", scaling.to > from ? "up" : "down",
+                          scaling.set->metadata.name, from, scaling.to));
     }
     return ok();
   }
@@ -316,6 +323,8 @@ class Deployments final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> deployments(const Context& context) { return std::make_unique<Deployments>(context); }
+std::unique_ptr<Controller> deployments(const Context& context) {
+  return std::make_unique<Deployments>(context);
+}
 
 }  // namespace skiff::controllers

@@ -21,7 +21,8 @@ bool selects(const Budget& budget, const api::Pod& pod) {
   return selector.ok() && selector.value().matches(pod.metadata.labels);
 }
 
-void set_condition(api::PodDisruptionBudgetStatus& status, bool allowed, std::int64_t generation, api::Time now) {
+void set_condition(api::PodDisruptionBudgetStatus& status, bool allowed, std::int64_t generation,
+                   api::Time now) {
   api::Condition condition;
   condition.type = "DisruptionAllowed";
   condition.status = allowed ? "True" : "False";
@@ -40,8 +41,10 @@ void set_condition(api::PodDisruptionBudgetStatus& status, bool allowed, std::in
 class DisruptionBudgets final : public Controller {
  public:
   explicit DisruptionBudgets(const Context& context)
-      : Controller(context, "disruption-controller"), budgets_(context.informers.of<Budget>()),
-        pods_(context.informers.of<api::Pod>()), sets_(context.informers.of<api::ReplicaSet>()),
+      : Controller(context, "disruption-controller"),
+        budgets_(context.informers.of<Budget>()),
+        pods_(context.informers.of<api::Pod>()),
+        sets_(context.informers.of<api::ReplicaSet>()),
         controllers_(context.informers.of<api::ReplicationController>()),
         deployments_(context.informers.of<api::Deployment>()),
         stateful_sets_(context.informers.of<api::StatefulSet>()) {
@@ -50,7 +53,8 @@ class DisruptionBudgets final : public Controller {
     });
     pods_.on_change([this](const Ref<api::Pod>& before, const Ref<api::Pod>& now) {
       for (const Ref<Budget>& budget : budgets_.list((now ? now : before)->metadata.namespace_))
-        if ((before && selects(*budget, *before)) || (now && selects(*budget, *now))) queue().add(key_of(*budget));
+        if ((before && selects(*budget, *before)) || (now && selects(*budget, *now)))
+          queue().add(key_of(*budget));
     });
     wake_all_on(deployments_);
     wake_all_on(sets_);
@@ -94,7 +98,8 @@ class DisruptionBudgets final : public Controller {
     std::erase_if(status.disruptedPods, [&](const auto& promise) { return !still_promised(promise, pods); });
     std::int32_t healthy = 0;
     for (const Ref<api::Pod>& pod : pods)
-      if (api::is_active(*pod) && api::is_ready(*pod) && !status.disruptedPods.contains(pod->metadata.name)) ++healthy;
+      if (api::is_active(*pod) && api::is_ready(*pod) && !status.disruptedPods.contains(pod->metadata.name))
+        ++healthy;
     std::int32_t expected = static_cast<std::int32_t>(pods.size());
     bool by_scale = next.spec.maxUnavailable || (next.spec.minAvailable && next.spec.minAvailable->is_string);
     if (by_scale) expected = expected_scale(pods);
@@ -136,7 +141,8 @@ class DisruptionBudgets final : public Controller {
     return sum;
   }
 
-  std::pair<std::string, std::int32_t> scale_of(const std::string& ns, const api::OwnerReference& owner) const {
+  std::pair<std::string, std::int32_t> scale_of(const std::string& ns,
+                                                const api::OwnerReference& owner) const {
     const ObjectKey key{ns, owner.name};
     std::pair<std::string, std::int32_t> scale{owner.uid, 0};
     if (owner.kind == "ReplicaSet") {

@@ -70,8 +70,10 @@ api::EndpointSlice model(const api::Endpoints& endpoints, const std::string& fam
 class EndpointMirroring final : public Controller {
  public:
   explicit EndpointMirroring(const Context& context)
-      : Controller(context, "endpointslicemirroring-controller"), services_(context.informers.of<api::Service>()),
-        endpoints_(context.informers.of<api::Endpoints>()), slices_(context.informers.of<api::EndpointSlice>()) {
+      : Controller(context, "endpointslicemirroring-controller"),
+        services_(context.informers.of<api::Service>()),
+        endpoints_(context.informers.of<api::Endpoints>()),
+        slices_(context.informers.of<api::EndpointSlice>()) {
     index_slices(slices_);
     services_.on_change([this](const Ref<api::Service>& before, const Ref<api::Service>& now) {
       queue().add(key_of(now ? *now : *before));
@@ -98,8 +100,10 @@ class EndpointMirroring final : public Controller {
       std::vector<EndpointGroup> groups;
       if (wanted) groups = groups_of(*endpoints, family);
       SlicePlan plan;
-      if (groups.empty()) plan.remove = of_family;  // a mirror of nothing is no slice
-      else plan = plan_slices(model(*endpoints, family), std::move(groups), of_family);
+      if (groups.empty())
+        plan.remove = of_family;  // a mirror of nothing is no slice
+      else
+        plan = plan_slices(model(*endpoints, family), std::move(groups), of_family);
       TRY(write_slices(client_, key, std::move(plan), fence_));
     }
     if (!endpoints) fence_.forget(key);

@@ -41,8 +41,10 @@ api::Endpoint endpoint_of(const api::Pod& pod, const api::Service& service) {
 class EndpointSlices final : public Controller {
  public:
   explicit EndpointSlices(const Context& context)
-      : Controller(context, "endpointslice-controller", 2), services_(context.informers.of<api::Service>()),
-        pods_(context.informers.of<api::Pod>()), nodes_(context.informers.of<api::Node>()),
+      : Controller(context, "endpointslice-controller", 2),
+        services_(context.informers.of<api::Service>()),
+        pods_(context.informers.of<api::Pod>()),
+        nodes_(context.informers.of<api::Node>()),
         slices_(context.informers.of<api::EndpointSlice>()) {
     index_slices(slices_);
     services_.on_change([this](const Ref<api::Service>& before, const Ref<api::Service>& now) {
@@ -88,8 +90,8 @@ class EndpointSlices final : public Controller {
   }
 
  private:
-  SlicePlan plan(const api::Service& service, const std::vector<Ref<api::Pod>>& pods, const std::string& family,
-                 const std::vector<Slice>& existing) {
+  SlicePlan plan(const api::Service& service, const std::vector<Ref<api::Pod>>& pods,
+                 const std::string& family, const std::vector<Slice>& existing) {
     EndpointGroups groups;
     for (const Ref<api::Pod>& pod : pods) {
       if (!has_endpoint(*pod, true)) continue;
@@ -133,6 +135,8 @@ class EndpointSlices final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> endpoint_slices(const Context& context) { return std::make_unique<EndpointSlices>(context); }
+std::unique_ptr<Controller> endpoint_slices(const Context& context) {
+  return std::make_unique<EndpointSlices>(context);
+}
 
 }  // namespace skiff::controllers

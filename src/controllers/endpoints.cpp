@@ -50,7 +50,8 @@ void sort_by_ip(std::vector<api::EndpointAddress>& addresses) {
 }
 
 // One subset for each combination of ports, addresses in order.
-std::vector<api::EndpointSubset> subsets_of(const api::Service& service, const std::vector<Ref<api::Pod>>& pods) {
+std::vector<api::EndpointSubset> subsets_of(const api::Service& service,
+                                            const std::vector<Ref<api::Pod>>& pods) {
   std::map<std::string, api::EndpointSubset> by_ports;
   for (const Ref<api::Pod>& pod : pods) {
     if (!has_endpoint(*pod, service.spec.publishNotReadyAddresses)) continue;
@@ -87,8 +88,10 @@ bool truncate(std::vector<api::EndpointSubset>& subsets) {
 class EndpointsController final : public Controller {
  public:
   explicit EndpointsController(const Context& context)
-      : Controller(context, "endpoint-controller", 2), services_(context.informers.of<api::Service>()),
-        pods_(context.informers.of<api::Pod>()), endpoints_(context.informers.of<api::Endpoints>()) {
+      : Controller(context, "endpoint-controller", 2),
+        services_(context.informers.of<api::Service>()),
+        pods_(context.informers.of<api::Pod>()),
+        endpoints_(context.informers.of<api::Endpoints>()) {
     services_.on_change([this](const Ref<api::Service>& before, const Ref<api::Service>& now) {
       queue().add(key_of(now ? *now : *before));
     });
@@ -136,8 +139,10 @@ class EndpointsController final : public Controller {
     next.metadata.labels[kManagedBy] = "endpoint-controller";
     if (is_headless(service)) next.metadata.labels[kHeadless] = "";
     std::vector<api::EndpointSubset> subsets = subsets_of(service, selected_pods(pods_, service));
-    if (truncate(subsets)) next.metadata.annotations[kOverCapacity] = "truncated";
-    else next.metadata.annotations.erase(kOverCapacity);
+    if (truncate(subsets))
+      next.metadata.annotations[kOverCapacity] = "truncated";
+    else
+      next.metadata.annotations.erase(kOverCapacity);
     if (subsets == next.subsets) return;
     next.subsets = std::move(subsets);
     next.metadata.annotations[kTrigger] = wall_now().text();
@@ -151,6 +156,8 @@ class EndpointsController final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> endpoints(const Context& context) { return std::make_unique<EndpointsController>(context); }
+std::unique_ptr<Controller> endpoints(const Context& context) {
+  return std::make_unique<EndpointsController>(context);
+}
 
 }  // namespace skiff::controllers

@@ -30,9 +30,8 @@ class GarbageCollector final : public Controller {
       if (kind == &api::kind_of<api::Event>() || kind == &api::kind_of<api::EventsEvent>()) continue;
       if (!std::strstr(kind->verbs, "watch") || !std::strstr(kind->verbs, "delete")) continue;
       served_.push_back(kind);
-      context.informers.any(*kind).on_change([this](const AnyRef& before, const AnyRef& now) {
-        changed(before, now);
-      });
+      context.informers.any(*kind).on_change(
+          [this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
     }
   }
 
@@ -46,14 +45,17 @@ class GarbageCollector final : public Controller {
       return Requeue::never();
     }
     TRY(live);
-    if (key.namespace_ == kOrphan) TRY(let_go(live.value()));
-    else TRY(check(live.value()));
+    if (key.namespace_ == kOrphan)
+      TRY(let_go(live.value()));
+    else
+      TRY(check(live.value()));
     return Requeue::never();
   }
 
  private:
   void changed(const AnyRef& before, const AnyRef& now) {
-    if (before && (!now || now.metadata().uid != before.metadata().uid)) add(graph_.remove(before.metadata().uid));
+    if (before && (!now || now.metadata().uid != before.metadata().uid))
+      add(graph_.remove(before.metadata().uid));
     if (!now) return;
     bool same = before && before.metadata().uid == now.metadata().uid &&
                 before.metadata().ownerReferences == now.metadata().ownerReferences &&
@@ -97,17 +99,20 @@ class GarbageCollector final : public Controller {
         }
       }
       TRY_ASSIGN(std::optional<OwnedNode> live, look_up(owner, node.key.namespace_));
-      if (!live) owners.dangling.push_back(owner.uid);
-      else (live->waits ? owners.waiting : owners.solid).push_back(owner.uid);
+      if (!live)
+        owners.dangling.push_back(owner.uid);
+      else
+        (live->waits ? owners.waiting : owners.solid).push_back(owner.uid);
     }
     return owners;
   }
 
-  // The owner as the API has it; nothing when it does not exist. An owner of a kind that is not served counts as
-  // existing: nobody can say that it does not.
+  // The owner as the API has it; nothing when it does not exist. An owner of a kind that is not served counts
+  // as existing: nobody can say that it does not.
   Result<std::optional<OwnedNode>> look_up(const api::OwnerReference& owner, const std::string& namespace_) {
     const api::KindInfo* kind = api::find_kind(owner.apiVersion, owner.kind);
-    if (!kind || std::find(served_.begin(), served_.end(), kind) == served_.end()) return std::optional(OwnedNode());
+    if (!kind || std::find(served_.begin(), served_.end(), kind) == served_.end())
+      return std::optional(OwnedNode());
     if (kind->namespaced && namespace_.empty()) return std::optional<OwnedNode>();
     Result<AnyRef> live = client_.get(*kind, {kind->namespaced ? namespace_ : "", owner.name});
     if (!live.ok() && live.error().code() == Code::NotFound) return std::optional<OwnedNode>();
@@ -144,14 +149,17 @@ class GarbageCollector final : public Controller {
       Result<AnyRef> live = client_.get(*dependent.kind, dependent.key);
       if (!live.ok() && live.error().code() == Code::NotFound) continue;
       TRY(live);
-      if (live.value().metadata().uid == dependent.uid) TRY(drop_owners(live.value(), {owner.metadata().uid}));
+      if (live.value().metadata().uid == dependent.uid)
+        TRY(drop_owners(live.value(), {owner.metadata().uid}));
     }
     return drop_finalizer(owner, kOrphanFinalizer);
   }
 
   static std::string policy_of(const AnyRef& object) {
     const std::vector<std::string>& finalizers = object.metadata().finalizers;
-    auto has = [&](const char* name) { return std::find(finalizers.begin(), finalizers.end(), name) != finalizers.end(); };
+    auto has = [&](const char* name) {
+      return std::find(finalizers.begin(), finalizers.end(), name) != finalizers.end();
+    };
     if (has(kOrphanFinalizer)) return "Orphan";
     return has(kForegroundFinalizer) ? "Foreground" : "Background";
   }
@@ -178,8 +186,8 @@ class GarbageCollector final : public Controller {
     return edit(object, [&](api::ObjectMeta& metadata) { std::erase(metadata.finalizers, finalizer); });
   }
 
-  // Writes a changed copy back, again while others are faster: all that is changed here is taken away, whatever else
-  // the object says by then.
+  // Writes a changed copy back, again while others are faster: all that is changed here is taken away,
+  // whatever else the object says by then.
   Status edit(const AnyRef& object, const std::function<void(api::ObjectMeta&)>& change) {
     AnyRef current = object;
     for (int attempt = 0;; ++attempt) {
@@ -187,7 +195,8 @@ class GarbageCollector final : public Controller {
       change(*static_cast<api::ObjectMeta*>(copy.get()));
       Result<AnyRef> written = client_.update(AnyRef(current.kind(), copy));
       if (written.ok() || written.error().code() == Code::NotFound) return ok();
-      if (written.error().code() != Code::Conflict || attempt == kMaxAttempts) return std::move(written).error();
+      if (written.error().code() != Code::Conflict || attempt == kMaxAttempts)
+        return std::move(written).error();
       Result<AnyRef> live = client_.get(object.kind(), client::key_of(object.metadata()));
       bool gone = !live.ok() && live.error().code() == Code::NotFound;
       if (gone || (live.ok() && live.value().metadata().uid != object.metadata().uid)) return ok();

@@ -46,9 +46,8 @@ void note_end(JobProgress& progress, const api::Job& job, const client::Ref<api:
 // Pods whose finalizer is gone move from the waiting room into the counter.
 void settle(std::vector<std::string>& waiting, std::int32_t& counter, const JobPods& pods) {
   std::erase_if(waiting, [&](const std::string& uid) {
-    bool tracked = std::any_of(pods.begin(), pods.end(), [&](const auto& pod) {
-      return pod->metadata.uid == uid && is_tracked(*pod);
-    });
+    bool tracked = std::any_of(pods.begin(), pods.end(),
+                               [&](const auto& pod) { return pod->metadata.uid == uid && is_tracked(*pod); });
     if (!tracked) ++counter;
     return !tracked;
   });
@@ -111,7 +110,9 @@ bool is_finished(const api::Job& job) {
   return false;
 }
 
-bool is_tracked(const api::Pod& pod) { return contains(pod.metadata.finalizers, std::string_view(kJobTracking)); }
+bool is_tracked(const api::Pod& pod) {
+  return contains(pod.metadata.finalizers, std::string_view(kJobTracking));
+}
 
 JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus& status) {
   JobProgress progress;
@@ -131,7 +132,8 @@ JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus&
     }
     progress.active.push_back(pod);
     if (api::is_ready(*pod)) ++progress.ready;
-    for (const api::ContainerStatus& one : pod->status.containerStatuses) progress.restarts += one.restartCount;
+    for (const api::ContainerStatus& one : pod->status.containerStatuses)
+      progress.restarts += one.restartCount;
   }
   progress.succeeded = status.succeeded + static_cast<std::int32_t>(uncounted.succeeded.size());
   progress.failed = status.failed + static_cast<std::int32_t>(uncounted.failed.size());
@@ -162,8 +164,10 @@ int wanted_change(const api::Job& job, const JobProgress& progress) {
   int active = static_cast<int>(progress.active.size());
   if (job.spec.suspend.value_or(false)) return -active;
   int wanted = job.spec.parallelism.value_or(1);
-  if (job.spec.completions) wanted = std::min(wanted, std::max(0, *job.spec.completions - progress.succeeded));
-  else if (progress.succeeded > 0) wanted = std::min(wanted, active);
+  if (job.spec.completions)
+    wanted = std::min(wanted, std::max(0, *job.spec.completions - progress.succeeded));
+  else if (progress.succeeded > 0)
+    wanted = std::min(wanted, active);
   // Where a replacement waits for the end of the old pod, that one still holds its place.
   if (job.spec.podReplacementPolicy == "Failed" && wanted > active)
     wanted = std::max(active, wanted - static_cast<int>(progress.terminating.size()));

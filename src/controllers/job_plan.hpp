@@ -30,14 +30,14 @@ bool is_tracked(const api::Pod& pod);  // still has the finalizer by which a Job
 /// The pods of a job, told apart, and the counters with what has not been written yet.
 struct JobProgress {
   JobPods active, terminating;
-  JobPods counted;                      // finished and in the status: their finalizers can go
+  JobPods counted;  // finished and in the status: their finalizers can go
   std::int32_t ready = 0, succeeded = 0, failed = 0;
   Indexes completed;
   std::optional<api::Time> last_failure;
-  std::int32_t restarts = 0;            // of pods that restart in place
+  std::int32_t restarts = 0;  // of pods that restart in place
 };
-/// Moves newly finished pods into `status.uncountedTerminatedPods` and from there into the counters once their
-/// finalizers are gone, so that each is counted once whatever is interrupted.
+/// Moves newly finished pods into `status.uncountedTerminatedPods` and from there into the counters once
+/// their finalizers are gone, so that each is counted once whatever is interrupted.
 JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus& status);
 
 struct JobVerdict {

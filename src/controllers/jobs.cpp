@@ -15,7 +15,8 @@ namespace {
 
 constexpr char kIndexVariable[] = "JOB_COMPLETION_INDEX";
 
-void set_condition(api::JobStatus& status, const std::string& type, bool holds, const JobVerdict& why, api::Time now) {
+void set_condition(api::JobStatus& status, const std::string& type, bool holds, const JobVerdict& why,
+                   api::Time now) {
   api::JobCondition condition;
   condition.type = type;
   condition.status = holds ? "True" : "False";
@@ -43,7 +44,8 @@ void give_index(api::Pod& pod, const api::Job& job, int index) {
 class Jobs final : public Controller {
  public:
   explicit Jobs(const Context& context)
-      : Controller(context, "job-controller", 2), jobs_(context.informers.of<api::Job>()),
+      : Controller(context, "job-controller", 2),
+        jobs_(context.informers.of<api::Job>()),
         pods_(context.informers.of<api::Pod>()),
         events_(context.client, context.clock, context.random, "job-controller") {
     index_orphans(pods_);
@@ -127,7 +129,8 @@ class Jobs final : public Controller {
 
   void note_verdict(api::Job& job, const JobVerdict& verdict, const JobProgress& progress) {
     const char* announced = verdict.failed ? "FailureTarget" : "SuccessCriteriaMet";
-    if (!find_condition(job.status, announced)) set_condition(job.status, announced, true, verdict, wall_now());
+    if (!find_condition(job.status, announced))
+      set_condition(job.status, announced, true, verdict, wall_now());
     const api::UncountedTerminatedPods& uncounted = *job.status.uncountedTerminatedPods;
     bool settled = uncounted.succeeded.empty() && uncounted.failed.empty();
     if (!settled || !progress.active.empty() || !progress.terminating.empty()) return;
@@ -224,7 +227,8 @@ class Jobs final : public Controller {
     if (!job.spec.ttlSecondsAfterFinished || job.metadata.deletionTimestamp) return Requeue::never();
     api::Time ended;
     for (const char* type : {"Complete", "Failed"})
-      if (const api::JobCondition* condition = find_condition(job.status, type)) ended = condition->lastTransitionTime;
+      if (const api::JobCondition* condition = find_condition(job.status, type))
+        ended = condition->lastTransitionTime;
     WallTime due = ended.wall() + std::chrono::seconds(*job.spec.ttlSecondsAfterFinished);
     if (due > clock_.wall_now()) return Requeue::in(std::max<Duration>(due - clock_.wall_now(), 1ms));
     Result<AnyRef> removed =

@@ -11,8 +11,8 @@
 namespace skiff::controllers {
 
 struct NamespaceContent {
-  std::map<std::string, int> remaining;        // "pods." -> how many
-  std::map<std::string, int> finalizers;       // finalizer -> of how many objects
+  std::map<std::string, int> remaining;   // "pods." -> how many
+  std::map<std::string, int> finalizers;  // finalizer -> of how many objects
   std::vector<std::string> errors;
   int total() const;
 };

@@ -52,7 +52,8 @@ class Namespaces final : public Controller {
     NamespaceContent content = delete_content(key.name);
     TRY(write_status(key, content));
     if (!content.errors.empty())
-      return error(Code::Internal, "deleting the content of namespace {}: {}", key.name, content.errors.front());
+      return error(Code::Internal, "deleting the content of namespace {}: {}", key.name,
+                   content.errors.front());
     if (content.total() == 0) TRY(finalize(ns));
     return Requeue::never();
   }
@@ -79,7 +80,8 @@ class Namespaces final : public Controller {
       return;
     }
     if (left.value().items.empty()) return;
-    content.remaining[fmt::format("{}.{}", kind.plural, kind.group)] += static_cast<int>(left.value().items.size());
+    content.remaining[fmt::format("{}.{}", kind.plural, kind.group)] +=
+        static_cast<int>(left.value().items.size());
     for (const AnyRef& item : left.value().items)
       for (const std::string& finalizer : item.metadata().finalizers) ++content.finalizers[finalizer];
   }
@@ -88,8 +90,8 @@ class Namespaces final : public Controller {
     TRY_ASSIGN(client::AnyList all, client_.list(kind, {.namespace_ = name}));
     for (const AnyRef& item : all.items) {
       if (item.metadata().deletionTimestamp) continue;
-      Result<AnyRef> removed = client_.remove(
-          kind, client::key_of(item.metadata()), {.propagation = "Background", .uid = item.metadata().uid});
+      Result<AnyRef> removed = client_.remove(kind, client::key_of(item.metadata()),
+                                              {.propagation = "Background", .uid = item.metadata().uid});
       if (!removed.ok() && removed.error().code() != Code::NotFound) return std::move(removed).error();
     }
     return ok();

@@ -71,7 +71,8 @@ GraphWork OwnerGraph::remove(const std::string& uid) {
     nodes_.erase(node);
   }
   auto orphans = dependents_.find(uid);
-  if (orphans != dependents_.end()) work.check.insert(work.check.end(), orphans->second.begin(), orphans->second.end());
+  if (orphans != dependents_.end())
+    work.check.insert(work.check.end(), orphans->second.begin(), orphans->second.end());
   return work;
 }
 

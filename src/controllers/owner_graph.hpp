@@ -21,17 +21,17 @@ struct OwnedNode {
   client::ObjectKey key;
   std::string uid;
   std::vector<api::OwnerReference> owners;
-  bool deleting = false;        // has a deletionTimestamp
-  bool waits = false;           // for its dependents: deleting with foregroundDeletion
-  bool orphans = false;         // deleting with the orphan finalizer
+  bool deleting = false;  // has a deletionTimestamp
+  bool waits = false;     // for its dependents: deleting with foregroundDeletion
+  bool orphans = false;   // deleting with the orphan finalizer
 };
 
 OwnedNode node_of(const client::AnyRef& object);
 
 /// What is to be looked at after a change; UIDs.
 struct GraphWork {
-  std::vector<std::string> check;    // whether it must go
-  std::vector<std::string> orphan;   // whose dependents must be let go
+  std::vector<std::string> check;   // whether it must go
+  std::vector<std::string> orphan;  // whose dependents must be let go
 };
 
 /// Any thread.

@@ -49,7 +49,8 @@ api::Pod pod_from(const api::PodTemplateSpec& pod_template, const Owner& owner) 
   return pod;
 }
 
-/// Whether a creation failed because its namespace is being deleted: nothing will help, and nobody needs to know.
+/// Whether a creation failed because its namespace is being deleted: nothing will help, and nobody needs to
+/// know.
 inline bool is_namespace_going(const Error& error) {
   const api::StatusDetail* detail = api::detail_of(error);
   return detail && std::any_of(detail->causes.begin(), detail->causes.end(),
@@ -57,7 +58,8 @@ inline bool is_namespace_going(const Error& error) {
 }
 
 template <class T>
-Result<client::Ref<T>> release(client::Client& client, const client::Ref<T>& object, const std::string& owner_uid) {
+Result<client::Ref<T>> release(client::Client& client, const client::Ref<T>& object,
+                               const std::string& owner_uid) {
   return client.update_with_retry<T>(client::key_of(*object), [&](T& next) {
     return next.metadata.uid == object->metadata.uid &&
            std::erase_if(next.metadata.ownerReferences,
@@ -74,8 +76,8 @@ Result<client::Ref<T>> adopt(client::Client& client, const client::Ref<T>& objec
   });
 }
 
-/// What `owner` controls after it took the orphans that `selector` matches and let go of what it does not match any
-/// more. Needs index_orphans() on the informer.
+/// What `owner` controls after it took the orphans that `selector` matches and let go of what it does not
+/// match any more. Needs index_orphans() on the informer.
 template <class T, class Owner>
 Result<std::vector<client::Ref<T>>> claim(client::Client& client, const client::Informer<T>& informer,
                                           const Owner& owner, const api::Selector& selector) {

@@ -16,17 +16,20 @@ constexpr Duration kQuarantine = 40s;  // a node may only have been registered a
 class PodGarbageCollector final : public Controller {
  public:
   explicit PodGarbageCollector(const Context& context)
-      : Controller(context, "pod-garbage-collector-controller"), pods_(context.informers.of<api::Pod>()),
+      : Controller(context, "pod-garbage-collector-controller"),
+        pods_(context.informers.of<api::Pod>()),
         nodes_(context.informers.of<api::Node>()) {
     pods_.add_index(kByNode, [](const api::Pod& pod) {
-      return pod.spec.nodeName.empty() ? std::vector<std::string>{} : std::vector<std::string>{pod.spec.nodeName};
+      return pod.spec.nodeName.empty() ? std::vector<std::string>{}
+                                       : std::vector<std::string>{pod.spec.nodeName};
     });
     nodes_.on_change([this](const Ref<api::Node>& before, const Ref<api::Node>& now) {
       if (!now) queue().add_after(key_of(*before), kQuarantine);
     });
     pods_.on_change([this](const Ref<api::Pod>& before, const Ref<api::Pod>& now) {
       bool placed = now && !now->spec.nodeName.empty() && (!before || before->spec.nodeName.empty());
-      if (placed && !nodes_.get({"", now->spec.nodeName})) queue().add_after({"", now->spec.nodeName}, kQuarantine);
+      if (placed && !nodes_.get({"", now->spec.nodeName}))
+        queue().add_after({"", now->spec.nodeName}, kQuarantine);
     });
   }
 
@@ -58,7 +61,8 @@ class PodGarbageCollector final : public Controller {
         true);
     if (!marked.ok() && marked.error().code() == Code::NotFound) return ok();
     TRY(marked);
-    Result<AnyRef> removed = client_.remove<api::Pod>(key_of(pod), {.grace_seconds = 0, .uid = pod.metadata.uid});
+    Result<AnyRef> removed =
+        client_.remove<api::Pod>(key_of(pod), {.grace_seconds = 0, .uid = pod.metadata.uid});
     if (!removed.ok() && removed.error().code() != Code::NotFound) return std::move(removed).error();
     return ok();
   }

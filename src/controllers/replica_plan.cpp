@@ -29,7 +29,8 @@ std::int32_t deletion_cost(const api::Pod& pod) {
 
 std::int32_t restarts(const api::Pod& pod) {
   std::int32_t most = 0;
-  for (const api::ContainerStatus& status : pod.status.containerStatuses) most = std::max(most, status.restartCount);
+  for (const api::ContainerStatus& status : pod.status.containerStatuses)
+    most = std::max(most, status.restartCount);
   return most;
 }
 
@@ -46,7 +47,7 @@ struct Rank {
   int phase;
   bool ready;
   std::int32_t cost;
-  int fewer_neighbours;   // negated: crowded nodes first
+  int fewer_neighbours;  // negated: crowded nodes first
   int ready_age;
   std::int32_t fewer_restarts;
   int age;
@@ -56,15 +57,16 @@ struct Rank {
 
 Rank rank_of(const api::Pod& pod, int neighbours, api::Time now) {
   bool ready = api::is_ready(pod);
-  return {.scheduled = !pod.spec.nodeName.empty(),
-          .phase = phase_rank(pod),
-          .ready = ready,
-          .cost = deletion_cost(pod),
-          .fewer_neighbours = -neighbours,
-          .ready_age = ready ? age_rank(api::find_condition(pod.status, "Ready")->lastTransitionTime, now) : 0,
-          .fewer_restarts = -restarts(pod),
-          .age = age_rank(pod.metadata.creationTimestamp, now),
-          .uid = pod.metadata.uid};
+  return {
+      .scheduled = !pod.spec.nodeName.empty(),
+      .phase = phase_rank(pod),
+      .ready = ready,
+      .cost = deletion_cost(pod),
+      .fewer_neighbours = -neighbours,
+      .ready_age = ready ? age_rank(api::find_condition(pod.status, "Ready")->lastTransitionTime, now) : 0,
+      .fewer_restarts = -restarts(pod),
+      .age = age_rank(pod.metadata.creationTimestamp, now),
+      .uid = pod.metadata.uid};
 }
 
 bool has_labels(const api::Pod& pod, const std::map<std::string, std::string>& wanted) {
@@ -83,7 +85,8 @@ Pods choose_victims(Pods active, const Pods& related, size_t count, api::Time no
     if (api::is_active(*pod)) ++crowd[pod->spec.nodeName];
   std::vector<std::pair<Rank, Ref<api::Pod>>> ranked;
   ranked.reserve(active.size());
-  for (Ref<api::Pod>& pod : active) ranked.emplace_back(rank_of(*pod, crowd[pod->spec.nodeName], now), std::move(pod));
+  for (Ref<api::Pod>& pod : active)
+    ranked.emplace_back(rank_of(*pod, crowd[pod->spec.nodeName], now), std::move(pod));
   std::sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   Pods victims;
   for (size_t i = 0; i < count; ++i) victims.push_back(std::move(ranked[i].second));

@@ -1,5 +1,5 @@
-// Keeps as many pods as a ReplicaSet or a ReplicationController asks for (pkg/controller/replicaset; the two kinds
-// differ only in how they spell selector and template).
+// Keeps as many pods as a ReplicaSet or a ReplicationController asks for (pkg/controller/replicaset; the two
+// kinds differ only in how they spell selector and template).
 
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
@@ -15,7 +15,9 @@ namespace {
 
 constexpr int kBurst = 500;  // most pods created or deleted in one go
 
-Result<api::Selector> selector_of(const api::ReplicaSet& set) { return api::Selector::from(set.spec.selector); }
+Result<api::Selector> selector_of(const api::ReplicaSet& set) {
+  return api::Selector::from(set.spec.selector);
+}
 Result<api::Selector> selector_of(const api::ReplicationController& set) {
   return api::Selector::from(set.spec.selector);
 }
@@ -27,7 +29,7 @@ const api::PodTemplateSpec& template_of(const api::ReplicationController& set) {
 
 // What became of the attempt to reach the wanted number.
 struct Managed {
-  int difference = 0;          // active minus wanted
+  int difference = 0;  // active minus wanted
   int done = 0;
   std::optional<Error> error;
 };
@@ -36,11 +38,15 @@ template <class Set>
 class ReplicaController final : public Controller {
  public:
   ReplicaController(const Context& context, std::string name)
-      : Controller(context, name, 2), sets_(context.informers.of<Set>()), pods_(context.informers.of<api::Pod>()),
+      : Controller(context, name, 2),
+        sets_(context.informers.of<Set>()),
+        pods_(context.informers.of<api::Pod>()),
         events_(context.client, context.clock, context.random, name) {
     index_orphans(pods_);
-    sets_.on_change([this](const Ref<Set>& before, const Ref<Set>& now) { queue().add(key_of(now ? *now : *before)); });
-    pods_.on_change([this](const Ref<api::Pod>& before, const Ref<api::Pod>& now) { pod_changed(before, now); });
+    sets_.on_change(
+        [this](const Ref<Set>& before, const Ref<Set>& now) { queue().add(key_of(now ? *now : *before)); });
+    pods_.on_change(
+        [this](const Ref<api::Pod>& before, const Ref<api::Pod>& now) { pod_changed(before, now); });
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
@@ -50,7 +56,8 @@ class ReplicaController final : public Controller {
       set_written_.forget(key);
       return Requeue::never();
     }
-    // A cache behind our own last write would make us repeat it; the event of that write wakes this key again.
+    // A cache behind our own last write would make us repeat it; the event of that write wakes this key
+    // again.
     if (!pods_written_.passed(key, pods_.revision()) || !set_written_.passed(key, sets_.revision()))
       return Requeue::never();
     TRY_ASSIGN(api::Selector selector, selector_of(*set));
@@ -71,7 +78,8 @@ class ReplicaController final : public Controller {
       if (pod)
         if (std::optional<ObjectKey> key = owner_key<Set>(pod->metadata)) queue().add(*key);
     if (!now || client::controller_of(now->metadata) || now->metadata.deletionTimestamp) return;
-    if (before && before->metadata.labels == now->metadata.labels && !client::controller_of(before->metadata)) return;
+    if (before && before->metadata.labels == now->metadata.labels && !client::controller_of(before->metadata))
+      return;
     for (const Ref<Set>& set : sets_.list(now->metadata.namespace_)) {
       Result<api::Selector> selector = selector_of(*set);
       if (selector.ok() && selector.value().matches(now->metadata.labels)) queue().add(key_of(*set));
@@ -108,7 +116,8 @@ class ReplicaController final : public Controller {
 
   Managed delete_pods(const Set& set, Pods active, int count) {
     const api::ObjectReference about = client::reference_to(Ref<Set>(std::make_shared<Set>(set)));
-    Pods victims = choose_victims(std::move(active), related_pods(set), static_cast<size_t>(count), wall_now());
+    Pods victims =
+        choose_victims(std::move(active), related_pods(set), static_cast<size_t>(count), wall_now());
     Managed managed{count, 0, std::nullopt};
     for (const Ref<api::Pod>& pod : victims) {
       Result<AnyRef> removed = client_.remove<api::Pod>(key_of(*pod), {.uid = pod->metadata.uid});
@@ -143,7 +152,8 @@ class ReplicaController final : public Controller {
     next.status.fullyLabeledReplicas = counts.fully_labeled;
     next.status.readyReplicas = counts.ready;
     next.status.availableReplicas = counts.available;
-    if constexpr (requires { next.status.terminatingReplicas; }) next.status.terminatingReplicas = counts.terminating;
+    if constexpr (requires { next.status.terminatingReplicas; })
+      next.status.terminatingReplicas = counts.terminating;
     note_failure(next, managed);
     if (next.status == set.status) return ok();
     Result<Ref<Set>> written = client_.update_status(std::move(next));

@@ -23,7 +23,9 @@ std::string revision_data(const api::PodTemplateSpec& pod_template) {
   return std::string(kHead) + api::to_json(pod_template).substr(1) + std::string(kTail);
 }
 
-std::string hash_of(const api::PodTemplateSpec& pod_template) { return template_hash(pod_template, std::nullopt); }
+std::string hash_of(const api::PodTemplateSpec& pod_template) {
+  return template_hash(pod_template, std::nullopt);
+}
 
 Result<api::PodTemplateSpec> template_in(const api::ControllerRevision& revision) {
   const std::string& data = revision.data.json;
@@ -46,11 +48,12 @@ Result<Revision> History::ensure(const api::PodTemplateSpec& pod_template, const
   Revision known = find(hash);
   if (known && known->revision == newest) return known;
   if (known)
-    return client_.update_with_retry<api::ControllerRevision>(client::key_of(*known), [&](api::ControllerRevision& next) {
-      bool moved = next.revision < newest + 1;
-      next.revision = newest + 1;
-      return moved;
-    });
+    return client_.update_with_retry<api::ControllerRevision>(client::key_of(*known),
+                                                              [&](api::ControllerRevision& next) {
+                                                                bool moved = next.revision < newest + 1;
+                                                                next.revision = newest + 1;
+                                                                return moved;
+                                                              });
   api::ControllerRevision revision;
   revision.metadata.name = key_.name + "-" + hash;
   revision.metadata.namespace_ = key_.namespace_;

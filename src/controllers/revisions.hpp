@@ -26,11 +26,15 @@ std::string hash_of(const api::PodTemplateSpec& pod_template);
 class History {
  public:
   template <class Owner>
-  History(client::Client& client, const client::Informer<api::ControllerRevision>& revisions, const Owner& owner)
-      : client_(client), owner_(client::controller_ref(owner)), key_(client::key_of(owner)),
+  History(client::Client& client, const client::Informer<api::ControllerRevision>& revisions,
+          const Owner& owner)
+      : client_(client),
+        owner_(client::controller_ref(owner)),
+        key_(client::key_of(owner)),
         all_(revisions.owned_by(owner.metadata.uid)) {}
 
-  /// The revision of `pod_template`, made, or moved to the front when it is not the newest. `labels` go on a new one.
+  /// The revision of `pod_template`, made, or moved to the front when it is not the newest. `labels` go on a
+  /// new one.
   Result<Revision> ensure(const api::PodTemplateSpec& pod_template, const api::Labels& labels);
   /// Null when there is none of that hash.
   Revision find(const std::string& hash) const;

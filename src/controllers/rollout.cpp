@@ -161,7 +161,9 @@ std::string template_hash(const api::PodTemplateSpec& pod_template, std::optiona
   return encoded;
 }
 
-std::int64_t revision_number(const api::ObjectMeta& metadata) { return number_in(metadata, kRevision).value_or(0); }
+std::int64_t revision_number(const api::ObjectMeta& metadata) {
+  return number_in(metadata, kRevision).value_or(0);
+}
 
 std::int32_t new_set_size(const api::Deployment& deployment, const Sets& all, std::int32_t current) {
   if (deployment.spec.strategy.type != kRolling) return wanted(deployment);
@@ -227,7 +229,8 @@ bool set_size_annotations(api::ReplicaSet& set, const api::Deployment& deploymen
   return desired || most;
 }
 
-bool set_revision_annotations(api::ReplicaSet& set, const api::Deployment& deployment, std::int64_t revision) {
+bool set_revision_annotations(api::ReplicaSet& set, const api::Deployment& deployment,
+                              std::int64_t revision) {
   bool changed = false;
   for (const auto& [name, value] : deployment.metadata.annotations)
     if (!is_own_annotation(name)) changed |= set_annotation(set, name, value);

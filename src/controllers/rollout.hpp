@@ -43,7 +43,8 @@ std::int64_t revision_number(const api::ObjectMeta& metadata);
 /// How many replicas the new set may want now, given what all sets (it included) want.
 std::int32_t new_set_size(const api::Deployment& deployment, const Sets& all, std::int32_t current);
 /// What old sets give up now: pods that are not available first, then what availability allows.
-std::vector<Scaling> plan_old_sets(const api::Deployment& deployment, const Sets& old, const api::ReplicaSet& latest);
+std::vector<Scaling> plan_old_sets(const api::Deployment& deployment, const Sets& old,
+                                   const api::ReplicaSet& latest);
 /// A change of the wanted number, spread over the sets in proportion while a rollout is under way.
 std::vector<Scaling> plan_scale(const api::Deployment& deployment, const Set& latest, const Sets& old);
 /// Whether a set was sized for another number than the deployment wants now.

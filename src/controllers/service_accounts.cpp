@@ -1,5 +1,5 @@
-// What every namespace is given: the ServiceAccount "default" and the ConfigMap with the cluster's certificate
-// authority (pkg/controller/serviceaccount, pkg/controller/certificates/rootcacertpublisher).
+// What every namespace is given: the ServiceAccount "default" and the ConfigMap with the cluster's
+// certificate authority (pkg/controller/serviceaccount, pkg/controller/certificates/rootcacertpublisher).
 
 #include "controllers/kinds.hpp"
 
@@ -13,8 +13,10 @@ constexpr char kCaMap[] = "kube-root-ca.crt";
 constexpr char kCaKey[] = "ca.crt";
 constexpr char kDescription[] = "kubernetes.io/description";
 constexpr char kCaDescription[] =
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
-    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such "
+    "as the "
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of "
+    "Kubernetes "
     "clusters.";
 
 // A controller keyed by namespace that keeps one object of kind T in each.
@@ -22,8 +24,10 @@ template <class T>
 class InEveryNamespace : public Controller {
  public:
   InEveryNamespace(const Context& context, std::string name, std::string object_name)
-      : Controller(context, std::move(name)), object_name_(std::move(object_name)),
-        namespaces_(context.informers.of<api::Namespace>()), objects_(context.informers.of<T>()) {
+      : Controller(context, std::move(name)),
+        object_name_(std::move(object_name)),
+        namespaces_(context.informers.of<api::Namespace>()),
+        objects_(context.informers.of<T>()) {
     namespaces_.on_change([this](const Ref<api::Namespace>&, const Ref<api::Namespace>& now) {
       if (now) queue().add(key_of(*now));
     });
@@ -45,7 +49,8 @@ class InEveryNamespace : public Controller {
     Result<Ref<T>> written = current ? client_.update(std::move(wanted)) : client_.create(std::move(wanted));
     if (written.ok() || written.error().code() == Code::AlreadyExists) return Requeue::never();
     // The namespace went meanwhile.
-    if (written.error().code() == Code::NotFound || written.error().code() == Code::Forbidden) return Requeue::never();
+    if (written.error().code() == Code::NotFound || written.error().code() == Code::Forbidden)
+      return Requeue::never();
     return std::move(written).error();
   }
 

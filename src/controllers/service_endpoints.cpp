@@ -15,8 +15,8 @@ bool selects(const api::Service& service, const api::Pod& pod) {
   });
 }
 
-const api::ContainerPort* named_port(const std::vector<api::Container>& containers, const api::ServicePort& port,
-                                     bool only_sidecars) {
+const api::ContainerPort* named_port(const std::vector<api::Container>& containers,
+                                     const api::ServicePort& port, bool only_sidecars) {
   for (const api::Container& container : containers) {
     if (only_sidecars && !api::is_sidecar(container)) continue;
     for (const api::ContainerPort& candidate : container.ports)
@@ -35,7 +35,8 @@ bool has_endpoint(const api::Pod& pod, bool with_terminating) {
 bool endpoint_changed(const api::Pod& before, const api::Pod& now) {
   return before.metadata.uid != now.metadata.uid || before.metadata.labels != now.metadata.labels ||
          api::is_ready(before) != api::is_ready(now) ||
-         static_cast<bool>(before.metadata.deletionTimestamp) != static_cast<bool>(now.metadata.deletionTimestamp) ||
+         static_cast<bool>(before.metadata.deletionTimestamp) !=
+             static_cast<bool>(now.metadata.deletionTimestamp) ||
          before.status.phase != now.status.phase || before.status.podIPs != now.status.podIPs ||
          before.status.podIP != now.status.podIP || before.spec.nodeName != now.spec.nodeName;
 }
@@ -82,15 +83,18 @@ std::vector<api::DiscoveryEndpointPort> endpoint_ports(const api::Pod& pod, cons
 
 void on_endpoint_change(client::Informer<api::Pod> pods, client::Informer<api::Service> services,
                         std::function<void(const ObjectKey&)> enqueue) {
-  pods.on_change([services, enqueue = std::move(enqueue)](const Ref<api::Pod>& before, const Ref<api::Pod>& now) {
-    if (before && now && !endpoint_changed(*before, *now)) return;
-    const api::Pod& any = now ? *now : *before;
-    for (const Ref<api::Service>& service : services.list(any.metadata.namespace_))
-      if ((before && selects(*service, *before)) || (now && selects(*service, *now))) enqueue(key_of(*service));
-  });
+  pods.on_change(
+      [services, enqueue = std::move(enqueue)](const Ref<api::Pod>& before, const Ref<api::Pod>& now) {
+        if (before && now && !endpoint_changed(*before, *now)) return;
+        const api::Pod& any = now ? *now : *before;
+        for (const Ref<api::Service>& service : services.list(any.metadata.namespace_))
+          if ((before && selects(*service, *before)) || (now && selects(*service, *now)))
+            enqueue(key_of(*service));
+      });
 }
 
-std::vector<Ref<api::Pod>> selected_pods(const client::Informer<api::Pod>& pods, const api::Service& service) {
+std::vector<Ref<api::Pod>> selected_pods(const client::Informer<api::Pod>& pods,
+                                         const api::Service& service) {
   std::vector<Ref<api::Pod>> selected = pods.list(service.metadata.namespace_);
   std::erase_if(selected, [&](const Ref<api::Pod>& pod) { return !selects(service, *pod); });
   return selected;

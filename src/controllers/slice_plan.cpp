@@ -56,7 +56,8 @@ void place(std::map<std::string, api::Endpoint>& wanted, std::vector<Draft>& dra
 }
 
 bool same_frame(const api::EndpointSlice& slice, const api::EndpointSlice& model) {
-  return slice.metadata.labels == model.metadata.labels && slice.metadata.annotations == model.metadata.annotations &&
+  return slice.metadata.labels == model.metadata.labels &&
+         slice.metadata.annotations == model.metadata.annotations &&
          slice.metadata.ownerReferences == model.metadata.ownerReferences;
 }
 
@@ -113,7 +114,8 @@ void recycle(SlicePlan& plan) {
 }  // namespace
 
 void EndpointGroups::add(Ports ports, api::Endpoint endpoint) {
-  auto group = std::find_if(groups_.begin(), groups_.end(), [&](const auto& one) { return one.ports == ports; });
+  auto group =
+      std::find_if(groups_.begin(), groups_.end(), [&](const auto& one) { return one.ports == ports; });
   if (group == groups_.end()) group = groups_.insert(groups_.end(), EndpointGroup{std::move(ports), {}});
   group->endpoints.push_back(std::move(endpoint));
 }

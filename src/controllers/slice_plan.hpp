@@ -34,9 +34,10 @@ class EndpointGroups {
   std::vector<EndpointGroup> groups_;
 };
 
-/// What turns `existing` (all of one owner and address type) into `groups`. `model` carries what every slice has:
-/// labels, annotations, owner, generateName, address type. Endpoints stay in the slice they are in; slices that change
-/// anyway are filled first; none holds more than 100. Without any endpoint one empty slice remains.
+/// What turns `existing` (all of one owner and address type) into `groups`. `model` carries what every slice
+/// has: labels, annotations, owner, generateName, address type. Endpoints stay in the slice they are in;
+/// slices that change anyway are filled first; none holds more than 100. Without any endpoint one empty slice
+/// remains.
 SlicePlan plan_slices(const api::EndpointSlice& model, std::vector<EndpointGroup> groups,
                       const std::vector<Slice>& existing);
 

@@ -34,7 +34,8 @@ std::vector<Slice> slices_of(const client::Informer<api::EndpointSlice>& slices,
   return found;
 }
 
-Status write_slices(client::Client& client, const client::ObjectKey& key, SlicePlan plan, client::Fence& fence) {
+Status write_slices(client::Client& client, const client::ObjectKey& key, SlicePlan plan,
+                    client::Fence& fence) {
   auto note = [&](const Result<Slice>& written) -> Status {
     if (written.ok()) fence.wrote(key, client::revision_of(written.value()->metadata));
     // Forbidden: the namespace is going; NotFound: the slice went, and its event brings this key back.

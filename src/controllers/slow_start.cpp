@@ -21,8 +21,10 @@ class Batch {
     while (left_.fetch_sub(1) > 0) {
       Status made = make_();
       MutexLock lock(mutex_);
-      if (made.ok()) ++result_.done;
-      else result_.error = std::move(made).error();
+      if (made.ok())
+        ++result_.done;
+      else
+        result_.error = std::move(made).error();
     }
   }
   SlowStart result() {

@@ -40,12 +40,16 @@ bool is_healthy(const api::Pod& pod, const api::StatefulSet& set, api::Time now)
 class Planner {
  public:
   Planner(const api::StatefulSet& set, const StatefulRevisions& revisions, api::Time now)
-      : set_(set), revisions_(revisions), now_(now), range_(ordinals(set)),
+      : set_(set),
+        revisions_(revisions),
+        now_(now),
+        range_(ordinals(set)),
         one_by_one_(set.spec.podManagementPolicy != "Parallel") {}
 
   StatefulPlan plan(const std::vector<Ref<api::Pod>>& pods) {
     for (const Ref<api::Pod>& pod : pods)
-      if (std::optional<int> ordinal = ordinal_of(set_.metadata.name, pod->metadata.name)) by_ordinal_[*ordinal] = pod;
+      if (std::optional<int> ordinal = ordinal_of(set_.metadata.name, pod->metadata.name))
+        by_ordinal_[*ordinal] = pod;
     if (fill() && shrink()) update();
     return std::move(plan_);
   }

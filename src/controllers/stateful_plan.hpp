@@ -30,7 +30,8 @@ std::optional<int> ordinal_of(const std::string& set, const std::string& pod);
 StatefulPlan plan_stateful(const api::StatefulSet& set, const std::vector<client::Ref<api::Pod>>& pods,
                            const StatefulRevisions& revisions, api::Time now);
 /// Counts; currentRevision moves to the update once all pods have it.
-api::StatefulSetStatus stateful_status(const api::StatefulSet& set, const std::vector<client::Ref<api::Pod>>& pods,
+api::StatefulSetStatus stateful_status(const api::StatefulSet& set,
+                                       const std::vector<client::Ref<api::Pod>>& pods,
                                        const StatefulRevisions& revisions, api::Time now);
 
 }  // namespace skiff::controllers

@@ -27,7 +27,8 @@ void mount_claims(api::Pod& pod, const api::StatefulSet& set, int ordinal) {
   }
 }
 
-api::Pod pod_of(const api::StatefulSet& set, const api::PodTemplateSpec& pod_template, const StatefulPlan::New& next) {
+api::Pod pod_of(const api::StatefulSet& set, const api::PodTemplateSpec& pod_template,
+                const StatefulPlan::New& next) {
   api::Pod pod = pod_from(pod_template, set);
   pod.metadata.generateName.clear();
   pod.metadata.name = fmt::format("{}-{}", set.metadata.name, next.ordinal);
@@ -43,8 +44,10 @@ api::Pod pod_of(const api::StatefulSet& set, const api::PodTemplateSpec& pod_tem
 class StatefulSets final : public Controller {
  public:
   explicit StatefulSets(const Context& context)
-      : Controller(context, "statefulset-controller", 2), sets_(context.informers.of<api::StatefulSet>()),
-        pods_(context.informers.of<api::Pod>()), revisions_(context.informers.of<api::ControllerRevision>()),
+      : Controller(context, "statefulset-controller", 2),
+        sets_(context.informers.of<api::StatefulSet>()),
+        pods_(context.informers.of<api::Pod>()),
+        revisions_(context.informers.of<api::ControllerRevision>()),
         events_(context.client, context.clock, context.random, "statefulset-controller") {
     index_orphans(pods_);
     sets_.on_change([this](const Ref<api::StatefulSet>& before, const Ref<api::StatefulSet>& now) {
@@ -87,7 +90,8 @@ class StatefulSets final : public Controller {
 
  private:
   // The revision the status calls current, as a hash; the update when there is none (any more).
-  static std::string current_of(const api::StatefulSet& set, const History& history, const std::string& update) {
+  static std::string current_of(const api::StatefulSet& set, const History& history,
+                                const std::string& update) {
     const std::string prefix = set.metadata.name + "-";
     const std::string& name = set.status.currentRevision;
     if (!name.starts_with(prefix)) return update;
@@ -106,7 +110,8 @@ class StatefulSets final : public Controller {
     Result<Ref<api::Pod>> made = client_.create(std::move(pod));
     if (!made.ok()) {
       if (is_namespace_going(made.error())) return ok();
-      if (made.error().code() == Code::AlreadyExists) return ok();  // the cache had not seen it, or it is a stranger's
+      if (made.error().code() == Code::AlreadyExists)
+        return ok();  // the cache had not seen it, or it is a stranger's
       events_.warning(reference(set), "FailedCreate",
                       fmt::format("create Pod {} in StatefulSet {} failed error: {}", name, set.metadata.name,
                                   made.error().message()));
@@ -130,8 +135,8 @@ class StatefulSets final : public Controller {
       if (!made.ok() && made.error().code() == Code::AlreadyExists) continue;
       TRY(made);
       events_.normal(reference(set), "SuccessfulCreate",
-                     fmt::format("create Claim {} Pod {}-{} in StatefulSet {} success", name, set.metadata.name,
-                                 ordinal, set.metadata.name));
+                     fmt::format("create Claim {} Pod {}-{} in StatefulSet {} success", name,
+                                 set.metadata.name, ordinal, set.metadata.name));
     }
     return ok();
   }
@@ -141,8 +146,9 @@ class StatefulSets final : public Controller {
     if (!removed.ok() && removed.error().code() == Code::NotFound) return ok();
     TRY(removed);
     if (removed.value()) pods_written_.wrote(key_of(set), client::revision_of(removed.value().metadata()));
-    events_.normal(reference(set), "SuccessfulDelete",
-                   fmt::format("delete Pod {} in StatefulSet {} successful", pod.metadata.name, set.metadata.name));
+    events_.normal(
+        reference(set), "SuccessfulDelete",
+        fmt::format("delete Pod {} in StatefulSet {} successful", pod.metadata.name, set.metadata.name));
     return ok();
   }
 
@@ -170,6 +176,8 @@ class StatefulSets final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> stateful_sets(const Context& context) { return std::make_unique<StatefulSets>(context); }
+std::unique_ptr<Controller> stateful_sets(const Context& context) {
+  return std::make_unique<StatefulSets>(context);
+}
 
 }  // namespace skiff::controllers

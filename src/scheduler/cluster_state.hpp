@@ -1,5 +1,6 @@
 #pragma once
-// Nodes with what runs on them, as the scheduler counts it: the informers' view plus the pods it placed a moment ago.
+// Nodes with what runs on them, as the scheduler counts it: the informers' view plus the pods it placed a
+// moment ago.
 
 #include <map>
 #include <string>
@@ -24,8 +25,8 @@ class ClusterState {
  public:
   void set_node(const client::Ref<api::Node>& node);
   void remove_node(const std::string& name);
-  /// Counts `pod` on the node its spec names, or on `node` when it was only decided a moment ago. Replaces what was
-  /// known under its key.
+  /// Counts `pod` on the node its spec names, or on `node` when it was only decided a moment ago. Replaces
+  /// what was known under its key.
   void set_pod(const PodInfoRef& pod, const std::string& node);
   void remove_pod(const client::ObjectKey& key);
   /// The node `key` is counted on, or "".

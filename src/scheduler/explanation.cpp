@@ -34,8 +34,8 @@ std::string unschedulable_message(const std::vector<NodeVerdict>& verdicts, bool
   std::map<std::string, int> counts;
   for (const NodeVerdict& verdict : verdicts)
     for (const std::string& reason : verdict.reasons) ++counts[reason];
-  return fmt::format("0/{} nodes are available: {}. no new claims to deallocate, preemption: {}", verdicts.size(),
-                     histogram(counts), preemption_message(verdicts, never_preempts));
+  return fmt::format("0/{} nodes are available: {}. no new claims to deallocate, preemption: {}",
+                     verdicts.size(), histogram(counts), preemption_message(verdicts, never_preempts));
 }
 
 }  // namespace skiff::scheduler

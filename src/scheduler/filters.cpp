@@ -48,7 +48,8 @@ bool node_ports(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict)
     for (const HostPort& taken : other->ports)
       for (const HostPort& wanted : pod.ports)
         if (collide(taken, wanted))
-          return refuse(verdict, "NodePorts", "node(s) didn't have free ports for the requested pod ports", false);
+          return refuse(verdict, "NodePorts", "node(s) didn't have free ports for the requested pod ports",
+                        false);
   return false;
 }
 

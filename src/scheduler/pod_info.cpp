@@ -7,7 +7,8 @@
 namespace skiff::scheduler {
 namespace {
 
-// What a container that asks for nothing counts as when nodes are compared (schedutil.DefaultMilliCPURequest).
+// What a container that asks for nothing counts as when nodes are compared
+// (schedutil.DefaultMilliCPURequest).
 constexpr std::int64_t kDefaultMilliCpu = 100;
 constexpr std::int64_t kDefaultMemory = 200LL * 1024 * 1024;
 
@@ -69,10 +70,14 @@ SpreadConstraint spread_constraint(const api::TopologySpreadConstraint& constrai
 Resources Resources::from(const std::map<std::string, api::Quantity>& list) {
   Resources resources;
   for (const auto& [name, quantity] : list) {
-    if (name == "cpu") resources.milli_cpu = quantity.milli();
-    else if (name == "memory") resources.memory = quantity.value();
-    else if (name == "ephemeral-storage") resources.ephemeral_storage = quantity.value();
-    else if (name != "pods") resources.others[name] = quantity.value();
+    if (name == "cpu")
+      resources.milli_cpu = quantity.milli();
+    else if (name == "memory")
+      resources.memory = quantity.value();
+    else if (name == "ephemeral-storage")
+      resources.ephemeral_storage = quantity.value();
+    else if (name != "pods")
+      resources.others[name] = quantity.value();
   }
   return resources;
 }
@@ -96,7 +101,8 @@ bool collide(const HostPort& a, const HostPort& b) {
   return a.address == b.address || a.address == "0.0.0.0" || b.address == "0.0.0.0";
 }
 
-AffinityTerm::AffinityTerm(const api::PodAffinityTerm& term, const api::Pod& pod) : topology_key(term.topologyKey) {
+AffinityTerm::AffinityTerm(const api::PodAffinityTerm& term, const api::Pod& pod)
+    : topology_key(term.topologyKey) {
   if (term.labelSelector) {
     api::LabelSelector merged = *term.labelSelector;
     match_label_keys(merged, term.matchLabelKeys, "In", pod);
@@ -106,7 +112,8 @@ AffinityTerm::AffinityTerm(const api::PodAffinityTerm& term, const api::Pod& pod
   namespaces.insert(term.namespaces.begin(), term.namespaces.end());
   // An empty namespaceSelector means all; none at all means the pod's own unless some are listed.
   if (term.namespaceSelector) {
-    all_namespaces = term.namespaceSelector->matchLabels.empty() && term.namespaceSelector->matchExpressions.empty();
+    all_namespaces =
+        term.namespaceSelector->matchLabels.empty() && term.namespaceSelector->matchExpressions.empty();
     // Every namespace carries its name as a label, by which alone it can be told here.
     for (const auto& [key, value] : term.namespaceSelector->matchLabels)
       if (key == "kubernetes.io/metadata.name") namespaces.insert(value);
@@ -116,7 +123,8 @@ AffinityTerm::AffinityTerm(const api::PodAffinityTerm& term, const api::Pod& pod
 }
 
 bool AffinityTerm::matches(const api::Pod& other) const {
-  return (all_namespaces || namespaces.contains(other.metadata.namespace_)) && selector.matches(other.metadata.labels);
+  return (all_namespaces || namespaces.contains(other.metadata.namespace_)) &&
+         selector.matches(other.metadata.labels);
 }
 
 PodInfo::PodInfo(client::Ref<api::Pod> the_pod) : pod(std::move(the_pod)) {
@@ -129,7 +137,8 @@ PodInfo::PodInfo(client::Ref<api::Pod> the_pod) : pod(std::move(the_pod)) {
         .push_back(spread_constraint(constraint, *pod));
   if (!pod->spec.affinity) return;
   if (const auto& pods = pod->spec.affinity->podAffinity) {
-    for (const auto& term : pods->requiredDuringSchedulingIgnoredDuringExecution) affinity.emplace_back(term, *pod);
+    for (const auto& term : pods->requiredDuringSchedulingIgnoredDuringExecution)
+      affinity.emplace_back(term, *pod);
     for (const auto& one : pods->preferredDuringSchedulingIgnoredDuringExecution)
       preferred_affinity.push_back({one.weight, AffinityTerm(one.podAffinityTerm, *pod)});
   }

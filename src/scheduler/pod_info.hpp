@@ -26,7 +26,7 @@ struct Resources {
 };
 
 struct HostPort {
-  std::string address;   // "0.0.0.0" when the pod does not say
+  std::string address;  // "0.0.0.0" when the pod does not say
   std::string protocol;
   std::int32_t port;
   auto operator<=>(const HostPort&) const = default;
@@ -63,12 +63,12 @@ struct PodInfo {
 
   client::Ref<api::Pod> pod;
   Resources requests;
-  Resources scored;              // the same with a minimum for containers that ask for nothing
+  Resources scored;  // the same with a minimum for containers that ask for nothing
   std::vector<HostPort> ports;
   std::vector<AffinityTerm> affinity, anti_affinity;
   std::vector<WeightedTerm> preferred_affinity, preferred_anti_affinity;
   std::vector<SpreadConstraint> hard_spread, soft_spread;
-  std::string owner_uid;         // of the controller, "" without one
+  std::string owner_uid;  // of the controller, "" without one
 };
 
 using PodInfoRef = std::shared_ptr<const PodInfo>;

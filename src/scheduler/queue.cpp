@@ -30,8 +30,10 @@ void SchedulingQueue::put(const PodInfoRef& pod, bool retry) {
   }
   bool active = active_.erase(order_of(key, known->second)) > 0;
   known->second.pod = pod;
-  if (active) active_.insert(order_of(key, known->second));
-  else if (retry && unschedulable_.erase(key) > 0) wake(key);
+  if (active)
+    active_.insert(order_of(key, known->second));
+  else if (retry && unschedulable_.erase(key) > 0)
+    wake(key);
 }
 
 void SchedulingQueue::remove(const client::ObjectKey& key) {
@@ -77,13 +79,16 @@ void SchedulingQueue::retry_later(const PodInfoRef& pod) {
 
 TimePoint SchedulingQueue::due_of(const client::ObjectKey& key) const {
   auto attempts = attempts_.find(key);
-  return attempts == attempts_.end() ? TimePoint::min() : attempts->second.last + backoff(attempts->second.count);
+  return attempts == attempts_.end() ? TimePoint::min()
+                                     : attempts->second.last + backoff(attempts->second.count);
 }
 
 void SchedulingQueue::wake(const client::ObjectKey& key) {
   TimePoint due = due_of(key);
-  if (due <= clock_.now()) active_.insert(order_of(key, waiting_.at(key)));
-  else backing_off_.insert({due, key});
+  if (due <= clock_.now())
+    active_.insert(order_of(key, waiting_.at(key)));
+  else
+    backing_off_.insert({due, key});
 }
 
 void SchedulingQueue::cluster_changed(Change change) {

@@ -12,12 +12,13 @@ namespace {
 
 constexpr char kSchedulerName[] = "default-scheduler";
 
-// Decisions are made one at a time; the others wait for the store to write bindings, which it does in batches.
+// Decisions are made one at a time; the others wait for the store to write bindings, which it does in
+// batches.
 constexpr int kWorkers = 8;
 
 bool is_ours(const api::Pod& pod) {
-  return pod.spec.nodeName.empty() && pod.spec.schedulerName == kSchedulerName && !pod.metadata.deletionTimestamp &&
-         !api::is_finished(pod);
+  return pod.spec.nodeName.empty() && pod.spec.schedulerName == kSchedulerName &&
+         !pod.metadata.deletionTimestamp && !api::is_finished(pod);
 }
 
 // A change by which a pod that did not fit may fit now.
@@ -33,8 +34,12 @@ bool same_for_scheduling(const api::Node& before, const api::Node& now) {
 }  // namespace
 
 Scheduler::Scheduler(const Uses& uses)
-    : client_(uses.client), clock_(uses.clock), random_(uses.random), pods_(uses.informers.of<api::Pod>()),
-      nodes_(uses.informers.of<api::Node>()), events_(uses.client, uses.clock, uses.random, kSchedulerName),
+    : client_(uses.client),
+      clock_(uses.clock),
+      random_(uses.random),
+      pods_(uses.informers.of<api::Pod>()),
+      nodes_(uses.informers.of<api::Node>()),
+      events_(uses.client, uses.clock, uses.random, kSchedulerName),
       queue_(uses.clock) {
   pods_.on_change([this](const client::Ref<api::Pod>& before, const client::Ref<api::Pod>& now) {
     pod_changed(before, now);
@@ -96,8 +101,10 @@ void Scheduler::pod_changed(const client::Ref<api::Pod>& before, const client::R
     assumed_.erase(key);
     queue_.remove(key);
     bool known = before && before->spec.nodeName == now->spec.nodeName;
-    if (known && before->metadata.labels != now->metadata.labels) wake_locked(SchedulingQueue::Change::Room);
-    else if (!known) wake_locked(SchedulingQueue::Change::Neighbours);
+    if (known && before->metadata.labels != now->metadata.labels)
+      wake_locked(SchedulingQueue::Change::Room);
+    else if (!known)
+      wake_locked(SchedulingQueue::Change::Neighbours);
     return;
   }
   if (!is_ours(*now) || !now->spec.schedulingGates.empty()) return queue_.remove(key);
@@ -119,8 +126,10 @@ void Scheduler::node_changed(const client::Ref<api::Node>& before, const client:
 void Scheduler::run(std::stop_token stop) {
   Decision decision;
   while (decide(stop, decision)) {
-    if (decision.node.empty()) report_failure(decision);
-    else bind(decision);
+    if (decision.node.empty())
+      report_failure(decision);
+    else
+      bind(decision);
   }
 }
 
@@ -157,8 +166,8 @@ void Scheduler::bind(const Decision& decision) {
   binding->metadata.uid = pod.metadata.uid;
   binding->target.kind = "Node";
   binding->target.name = decision.node;
-  Result<client::AnyRef> bound = client_.create_subresource(api::kind_of<api::Pod>(), key, "binding",
-                                                            client::AnyRef(client::Ref<api::Binding>(binding)));
+  Result<client::AnyRef> bound = client_.create_subresource(
+      api::kind_of<api::Pod>(), key, "binding", client::AnyRef(client::Ref<api::Binding>(binding)));
   if (bound.ok()) {
     events_.normal(client::reference_to(decision.pod->pod), "Scheduled",
                    fmt::format("Successfully assigned {} to {}", key.str(), decision.node));

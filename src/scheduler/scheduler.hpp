@@ -15,7 +15,8 @@
 
 namespace skiff::scheduler {
 
-/// Made before Informers::start(), for it registers handlers; the informers must be stopped before it is destroyed.
+/// Made before Informers::start(), for it registers handlers; the informers must be stopped before it is
+/// destroyed.
 class Scheduler {
  public:
   struct Uses {
@@ -37,8 +38,8 @@ class Scheduler {
  private:
   struct Decision {
     PodInfoRef pod;
-    std::string node;                    // empty: none fits
-    std::vector<NodeVerdict> verdicts;   // then why
+    std::string node;                   // empty: none fits
+    std::vector<NodeVerdict> verdicts;  // then why
   };
   void pod_changed(const client::Ref<api::Pod>& before, const client::Ref<api::Pod>& now);
   void pod_gone_locked(const api::Pod& pod) REQUIRES(mutex_);

@@ -37,15 +37,17 @@ std::int64_t balanced(const PodInfo& pod, const NodeState& node) {
 }
 
 std::int64_t untolerated_preferences(const PodInfo& pod, const NodeState& node) {
-  return std::count_if(node.node->spec.taints.begin(), node.node->spec.taints.end(), [&](const api::Taint& taint) {
-    return taint.effect == "PreferNoSchedule" && !api::tolerates(pod.pod->spec.tolerations, taint);
-  });
+  return std::count_if(
+      node.node->spec.taints.begin(), node.node->spec.taints.end(), [&](const api::Taint& taint) {
+        return taint.effect == "PreferNoSchedule" && !api::tolerates(pod.pod->spec.tolerations, taint);
+      });
 }
 
 std::int64_t preferred_affinity(const PodInfo& pod, const NodeState& node) {
   std::int64_t score = 0;
   if (!pod.pod->spec.affinity || !pod.pod->spec.affinity->nodeAffinity) return score;
-  for (const auto& term : pod.pod->spec.affinity->nodeAffinity->preferredDuringSchedulingIgnoredDuringExecution)
+  for (const auto& term :
+       pod.pod->spec.affinity->nodeAffinity->preferredDuringSchedulingIgnoredDuringExecution)
     if (api::matches_term(term.preference, *node.node)) score += term.weight;
   return score;
 }
@@ -62,8 +64,10 @@ void normalise(Scores& scores, bool fewer_is_better) {
   auto [least, most] = std::minmax_element(scores.begin(), scores.end());
   const std::int64_t low = *least, high = *most;
   for (std::int64_t& score : scores) {
-    if (low == high) score = 0;
-    else score = (fewer_is_better ? high - score : score - low) * kMax / (high - low);
+    if (low == high)
+      score = 0;
+    else
+      score = (fewer_is_better ? high - score : score - low) * kMax / (high - low);
   }
 }
 
@@ -100,9 +104,10 @@ std::vector<std::string> best_nodes(const PodInfo& pod, const ClusterState& clus
       normalised(3, true, [&](const NodeState& node) { return untolerated_preferences(pod, node); }),
       normalised(2, false, [&](const NodeState& node) { return preferred_affinity(pod, node); }),
       normalised(2, false, [&](const NodeState& node) { return topology.affinity_score(*node.node); }),
-      normalised(2, true, [&](const NodeState& node) {
-        return own_spread ? topology.crowding(*node.node) : siblings(pod, node);
-      }),
+      normalised(2, true,
+                 [&](const NodeState& node) {
+                   return own_spread ? topology.crowding(*node.node) : siblings(pod, node);
+                 }),
   };
   std::vector<std::string> best;
   std::int64_t highest = std::numeric_limits<std::int64_t>::min();

@@ -83,7 +83,8 @@ Topology::Spread Topology::count_spread(const SpreadConstraint& constraint,
           constraint.selector.matches(other->pod->metadata.labels))
         ++count;
   }
-  if (spread.counts.empty() || static_cast<std::int64_t>(spread.counts.size()) < constraint.min_domains) return spread;
+  if (spread.counts.empty() || static_cast<std::int64_t>(spread.counts.size()) < constraint.min_domains)
+    return spread;
   spread.least = std::numeric_limits<std::int64_t>::max();
   for (const auto& [domain, count] : spread.counts) spread.least = std::min(spread.least, count);
   return spread;

@@ -33,7 +33,7 @@ class Topology {
  private:
   struct Spread {
     const SpreadConstraint* constraint;
-    DomainCounts counts;      // of eligible domains
+    DomainCounts counts;  // of eligible domains
     std::int64_t least = 0;
     bool selects_self = false;
   };
