@@ -31,7 +31,8 @@ class TestCluster {
       MutexLock lock(mutex_);
       ++changes_;
       changed_.notify_all();
-    }), ...);
+    }),
+     ...);
     informers.start();
     REQUIRE(informers.wait_synced({}));
   }

@@ -35,10 +35,12 @@ TEST_CASE("schedules say when") {
 
 TEST_CASE("the last missed time is found") {
   auto hourly = controllers::CronSchedule::parse("0 * * * *").value();
-  CHECK(hourly.latest(at("2026-01-01T00:10:00Z"), at("2026-01-03T07:59:00Z"))->text() == "2026-01-03T07:00:00Z");
+  CHECK(hourly.latest(at("2026-01-01T00:10:00Z"), at("2026-01-03T07:59:00Z"))->text() ==
+        "2026-01-03T07:00:00Z");
   CHECK_FALSE(hourly.latest(at("2026-01-01T00:10:00Z"), at("2026-01-01T00:59:00Z")));
   auto yearly = controllers::CronSchedule::parse("@yearly").value();
-  CHECK(yearly.latest(at("2024-06-01T00:00:00Z"), at("2026-05-01T00:00:00Z"))->text() == "2026-01-01T00:00:00Z");
+  CHECK(yearly.latest(at("2024-06-01T00:00:00Z"), at("2026-05-01T00:00:00Z"))->text() ==
+        "2026-01-01T00:00:00Z");
 }
 
 TEST_CASE("bad schedules are refused") {
@@ -49,7 +51,8 @@ TEST_CASE("bad schedules are refused") {
 
 TEST_CASE("a cron job starts a job each time and keeps no more than its history") {
   ControlledCluster<test::FakeClock> cluster;
-  cluster.create<api::CronJob>(R"({"metadata":{"name":"c"},"spec":{"schedule":"* * * * *","jobTemplate":{"spec":{
+  cluster.create<api::CronJob>(
+      R"({"metadata":{"name":"c"},"spec":{"schedule":"* * * * *","jobTemplate":{"spec":{
       "template":{"metadata":{"labels":{"kubelet":"none"}},"spec":{"restartPolicy":"Never",
       "containers":[{"name":"c","image":"a"}]}}}}}})");
   cluster.clock.wait_for_waiters(1);
@@ -57,10 +60,12 @@ TEST_CASE("a cron job starts a job each time and keeps no more than its history"
   REQUIRE(cluster.wait_for([&] { return cluster.list<api::Job>().size() == 1; }));
   auto job = cluster.list<api::Job>()[0];
   CHECK(job->metadata.name == "c-" + std::to_string(at("2026-01-01T00:01:00Z").unix_seconds() / 60));
-  CHECK(job->metadata.annotations.at("batch.kubernetes.io/cronjob-scheduled-timestamp") == "2026-01-01T00:01:00Z");
+  CHECK(job->metadata.annotations.at("batch.kubernetes.io/cronjob-scheduled-timestamp") ==
+        "2026-01-01T00:01:00Z");
   REQUIRE(cluster.wait_for([&] { return cluster.get<api::CronJob>("c")->status.active.size() == 1; }));
   CHECK(cluster.get<api::CronJob>("c")->status.lastScheduleTime == at("2026-01-01T00:01:00Z"));
-  CHECK(cluster.wait_for([&] { return cluster.has_event("SuccessfulCreate", "Created job " + job->metadata.name); }));
+  CHECK(cluster.wait_for(
+      [&] { return cluster.has_event("SuccessfulCreate", "Created job " + job->metadata.name); }));
 }
 
 TEST_CASE("a budget counts what may go") {

@@ -44,7 +44,8 @@ TEST_CASE("a service's endpoints follow its pods") {
   CHECK(slice->ports.at(0).name == "web");
   CHECK(slice->endpoints[0].targetRef->name == "a");
   REQUIRE(cluster.wait_for([&] { return cluster.get<api::Endpoints>("web")->subsets.size() == 1; }));
-  REQUIRE(cluster.wait_for([&] { return cluster.get<api::Endpoints>("web")->subsets[0].addresses.size() == 1; }));
+  REQUIRE(
+      cluster.wait_for([&] { return cluster.get<api::Endpoints>("web")->subsets[0].addresses.size() == 1; }));
 
   cluster.make_ready("a", false);
   REQUIRE(cluster.wait_for([&] { return !*slice_of(cluster)->endpoints.at(0).conditions->ready; }));
@@ -87,7 +88,8 @@ TEST_CASE("endpoints stay in the slice they are in") {
   };
   auto stored = [](const SlicePlan& plan) {
     std::vector<Slice> slices;
-    for (const api::EndpointSlice& slice : plan.create) slices.push_back(std::make_shared<api::EndpointSlice>(slice));
+    for (const api::EndpointSlice& slice : plan.create)
+      slices.push_back(std::make_shared<api::EndpointSlice>(slice));
     return slices;
   };
   api::EndpointSlice model;

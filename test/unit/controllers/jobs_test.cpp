@@ -10,7 +10,8 @@ using test::ControlledCluster;
 namespace {
 
 std::string job(const std::string& spec) {
-  return R"({"metadata":{"name":"j"},"spec":{)" + spec + R"("template":{"metadata":{"labels":{"kubelet":"none"}},
+  return R"({"metadata":{"name":"j"},"spec":{)" + spec +
+         R"("template":{"metadata":{"labels":{"kubelet":"none"}},
       "spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"a"}]}}}})";
 }
 
@@ -21,10 +22,15 @@ std::vector<client::Ref<api::Pod>> running(ControlledCluster<>& cluster) {
 }
 
 void end(ControlledCluster<>& cluster, const std::string& pod, const std::string& phase) {
-  REQUIRE(cluster.client.update_with_retry<api::Pod>({"default", pod}, [&](api::Pod& next) {
-    next.status.phase = phase;
-    return true;
-  }, true).ok());
+  REQUIRE(cluster.client
+              .update_with_retry<api::Pod>(
+                  {"default", pod},
+                  [&](api::Pod& next) {
+                    next.status.phase = phase;
+                    return true;
+                  },
+                  true)
+              .ok());
 }
 
 std::string condition(ControlledCluster<>& cluster, const std::string& type) {
@@ -40,12 +46,14 @@ TEST_CASE("a job runs its pods to the wanted number of completions") {
   cluster.create<api::Job>(job(R"("parallelism":2,"completions":3,)"));
   REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 2; }));
   for (int i = 0; i < 3; ++i) {
-    REQUIRE(cluster.wait_for([&] { return running(cluster).size() == static_cast<size_t>(std::min(2, 3 - i)); }));
+    REQUIRE(
+        cluster.wait_for([&] { return running(cluster).size() == static_cast<size_t>(std::min(2, 3 - i)); }));
     end(cluster, running(cluster)[0]->metadata.name, "Succeeded");
     REQUIRE(cluster.wait_for([&] { return cluster.get<api::Job>("j")->status.succeeded == i + 1; }));
   }
   REQUIRE(cluster.wait_for([&] {
-    return condition(cluster, "Complete") == "True CompletionsReached Reached expected number of succeeded pods";
+    return condition(cluster, "Complete") ==
+           "True CompletionsReached Reached expected number of succeeded pods";
   }));
   auto done = cluster.get<api::Job>("j");
   CHECK(done->status.completionTime);
@@ -60,7 +68,8 @@ TEST_CASE("a job fails at its backoff limit") {
   REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 1; }));
   end(cluster, running(cluster)[0]->metadata.name, "Failed");
   CHECK(cluster.wait_for([&] {
-    return condition(cluster, "Failed") == "True BackoffLimitExceeded Job has reached the specified backoff limit";
+    return condition(cluster, "Failed") ==
+           "True BackoffLimitExceeded Job has reached the specified backoff limit";
   }));
   CHECK(cluster.get<api::Job>("j")->status.failed == 1);
 }
@@ -82,10 +91,13 @@ TEST_CASE("a suspended job stops its pods without counting them") {
   cluster.create<api::Job>(job(""));
   REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 1; }));
   auto suspend = [&](bool value) {
-    REQUIRE(cluster.client.update_with_retry<api::Job>({"default", "j"}, [&](api::Job& next) {
-      next.spec.suspend = value;
-      return true;
-    }).ok());
+    REQUIRE(cluster.client
+                .update_with_retry<api::Job>({"default", "j"},
+                                             [&](api::Job& next) {
+                                               next.spec.suspend = value;
+                                               return true;
+                                             })
+                .ok());
   };
   suspend(true);
   REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>().empty(); }));

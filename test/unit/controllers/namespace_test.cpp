@@ -14,10 +14,13 @@ TEST_CASE("every namespace gets its service account and certificate") {
   };
   REQUIRE(cluster.wait_for(complete));
   REQUIRE(cluster.client.remove<api::ServiceAccount>({"a", "default"}).ok());
-  REQUIRE(cluster.client.update_with_retry<api::ConfigMap>({"a", "kube-root-ca.crt"}, [](api::ConfigMap& map) {
-    map.data["ca.crt"] = "forged";
-    return true;
-  }).ok());
+  REQUIRE(cluster.client
+              .update_with_retry<api::ConfigMap>({"a", "kube-root-ca.crt"},
+                                                 [](api::ConfigMap& map) {
+                                                   map.data["ca.crt"] = "forged";
+                                                   return true;
+                                                 })
+              .ok());
   CHECK(cluster.wait_for(complete));
 }
 
@@ -27,7 +30,8 @@ TEST_CASE("a deleted namespace is emptied, waits for finalizers, and goes") {
   REQUIRE(cluster.wait_for([&] { return cluster.get<api::ServiceAccount>("default", "a") != nullptr; }));
   cluster.create<api::Pod>(
       R"({"metadata":{"name":"p","namespace":"a"},"spec":{"containers":[{"name":"c","image":"a"}]}})");
-  cluster.create<api::Secret>(R"({"metadata":{"name":"s","namespace":"a","finalizers":["example.com/hold"]}})");
+  cluster.create<api::Secret>(
+      R"({"metadata":{"name":"s","namespace":"a","finalizers":["example.com/hold"]}})");
   REQUIRE(cluster.client.remove<api::Namespace>({"", "a"}).ok());
   auto message_of = [&](const std::string& type) {
     std::string message;
@@ -44,10 +48,13 @@ TEST_CASE("a deleted namespace is emptied, waits for finalizers, and goes") {
   CHECK(message_of("NamespaceFinalizersRemaining") ==
         "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances");
   CHECK(cluster.get<api::Namespace>("a")->status.phase == "Terminating");
-  REQUIRE(cluster.client.update_with_retry<api::Secret>({"a", "s"}, [](api::Secret& secret) {
-    secret.metadata.finalizers.clear();
-    return true;
-  }).ok());
+  REQUIRE(cluster.client
+              .update_with_retry<api::Secret>({"a", "s"},
+                                              [](api::Secret& secret) {
+                                                secret.metadata.finalizers.clear();
+                                                return true;
+                                              })
+              .ok());
   CHECK(cluster.wait_for([&] { return cluster.get<api::Namespace>("a") == nullptr; }));
   CHECK(cluster.list<api::ConfigMap>("", "a").empty());
 }
@@ -60,7 +67,8 @@ const char* const kDeployment =
 
 void deploy(ControlledCluster<>& cluster) {
   cluster.create<api::Deployment>(kDeployment);
-  REQUIRE(cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.availableReplicas == 2; }));
+  REQUIRE(
+      cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.availableReplicas == 2; }));
 }
 
 bool all_gone(ControlledCluster<>& cluster) {
@@ -106,12 +114,15 @@ TEST_CASE("what is created for an owner that never was goes at once") {
   CHECK(cluster.wait_for([&] { return !cluster.get<api::ConfigMap>("lost"); }));
   SECTION("but not that of a kind nobody knows, nor one with another owner left") {
     api::ConfigMap keeper = cluster.create<api::ConfigMap>(R"({"metadata":{"name":"keeper"}})");
-    cluster.create<api::ConfigMap>(R"({"metadata":{"name":"foreign","ownerReferences":[{"apiVersion":"example.com/v1",
+    cluster.create<api::ConfigMap>(
+        R"({"metadata":{"name":"foreign","ownerReferences":[{"apiVersion":"example.com/v1",
         "kind":"Thing","name":"t","uid":"1-1"}]}})");
     cluster.create<api::ConfigMap>(R"({"metadata":{"name":"shared","ownerReferences":[{"apiVersion":"v1",
-        "kind":"ConfigMap","name":"keeper","uid":")" + keeper.metadata.uid + R"("},{"apiVersion":"v1",
+        "kind":"ConfigMap","name":"keeper","uid":")" +
+                                   keeper.metadata.uid + R"("},{"apiVersion":"v1",
         "kind":"ConfigMap","name":"ghost","uid":"2-2"}]}})");
-    CHECK(cluster.wait_for([&] { return cluster.get<api::ConfigMap>("shared")->metadata.ownerReferences.size() == 1; }));
+    CHECK(cluster.wait_for(
+        [&] { return cluster.get<api::ConfigMap>("shared")->metadata.ownerReferences.size() == 1; }));
     CHECK(cluster.get<api::ConfigMap>("foreign"));
   }
 }

@@ -4,8 +4,8 @@
 #include "api/gen/batch.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
-#include "api/gen/policy.hpp"
 #include "api/gen/pod.hpp"
+#include "api/gen/policy.hpp"
 #include "api/gen/service.hpp"
 #include "api/pods.hpp"
 #include "controllers/controllers.hpp"
@@ -21,19 +21,22 @@ inline api::PodCondition ready_condition(bool ready, api::Time since) {
   return condition;
 }
 
-/// The controllers over a cluster in memory, and a stand-in for kubelets: pods get an address and become ready unless
-/// they have the label `kubelet`. Conflicts are retried after a backoff, so most tests let real time pass.
+/// The controllers over a cluster in memory, and a stand-in for kubelets: pods get an address and become
+/// ready unless they have the label `kubelet`. Conflicts are retried after a backoff, so most tests let real
+/// time pass.
 template <class Time = SystemClock>
 class ControlledCluster : public TestCluster<Time> {
  public:
   ControlledCluster() {
     this->informers.template of<api::Pod>().on_change(
         [this](const client::Ref<api::Pod>&, const client::Ref<api::Pod>& now) {
-          if (now && now->status.podIP.empty() && !now->metadata.labels.contains("kubelet")) make_ready(now->metadata.name, true);
+          if (now && now->status.podIP.empty() && !now->metadata.labels.contains("kubelet"))
+            make_ready(now->metadata.name, true);
         });
-    this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice, api::Endpoints,
-                         api::ServiceAccount, api::ConfigMap, api::Event, api::ReplicationController, api::Job,
-                         api::DaemonSet, api::StatefulSet, api::CronJob, api::PodDisruptionBudget>();
+    this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice,
+                         api::Endpoints, api::ServiceAccount, api::ConfigMap, api::Event,
+                         api::ReplicationController, api::Job, api::DaemonSet, api::StatefulSet, api::CronJob,
+                         api::PodDisruptionBudget>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));

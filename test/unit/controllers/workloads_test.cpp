@@ -10,7 +10,8 @@ namespace {
 std::string deployment(const std::string& image, int replicas, const std::string& more = "") {
   return R"({"metadata":{"name":"web"},"spec":{"replicas":)" + std::to_string(replicas) + more +
          R"(,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},
-         "spec":{"containers":[{"name":"c","image":")" + image + R"("}]}}}})";
+         "spec":{"containers":[{"name":"c","image":")" +
+         image + R"("}]}}}})";
 }
 
 std::string condition(const api::Deployment& deployment, const std::string& type) {
@@ -22,17 +23,21 @@ std::string condition(const api::Deployment& deployment, const std::string& type
 bool rolled_out(ControlledCluster<>& cluster, int replicas) {
   return cluster.wait_for([&] {
     auto now = cluster.get<api::Deployment>("web");
-    return now->status.observedGeneration == now->metadata.generation && now->status.updatedReplicas == replicas &&
-           now->status.availableReplicas == replicas && now->status.replicas == replicas &&
+    return now->status.observedGeneration == now->metadata.generation &&
+           now->status.updatedReplicas == replicas && now->status.availableReplicas == replicas &&
+           now->status.replicas == replicas &&
            condition(*now, "Progressing").find("NewReplicaSetAvailable") != std::string::npos;
   });
 }
 
 void set_image(ControlledCluster<>& cluster, const std::string& image) {
-  REQUIRE(cluster.client.update_with_retry<api::Deployment>({"default", "web"}, [&](api::Deployment& next) {
-    next.spec.template_.spec.containers[0].image = image;
-    return true;
-  }).ok());
+  REQUIRE(cluster.client
+              .update_with_retry<api::Deployment>({"default", "web"},
+                                                  [&](api::Deployment& next) {
+                                                    next.spec.template_.spec.containers[0].image = image;
+                                                    return true;
+                                                  })
+              .ok());
 }
 
 }  // namespace
@@ -56,14 +61,17 @@ TEST_CASE("a deployment is rolled out, scaled, updated and rolled back") {
     return cluster.has_event("ScalingReplicaSet", "Scaled up replica set " + first + " from 0 to 3");
   }));
 
-  REQUIRE(cluster.client.patch(api::kind_of<api::Deployment>(), {"default", "web"}, client::PatchType::Merge,
-                               R"({"spec":{"replicas":10}})", "scale").ok());
+  REQUIRE(cluster.client
+              .patch(api::kind_of<api::Deployment>(), {"default", "web"}, client::PatchType::Merge,
+                     R"({"spec":{"replicas":10}})", "scale")
+              .ok());
   REQUIRE(rolled_out(cluster, 10));
   CHECK(cluster.list<api::Pod>("app=web").size() == 10);
 
   set_image(cluster, "a:2");
   REQUIRE(rolled_out(cluster, 10));
-  CHECK(cluster.get<api::Deployment>("web")->metadata.annotations.at("deployment.kubernetes.io/revision") == "2");
+  CHECK(cluster.get<api::Deployment>("web")->metadata.annotations.at("deployment.kubernetes.io/revision") ==
+        "2");
   REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=web").size() == 10; }));
   for (const auto& pod : cluster.list<api::Pod>("app=web")) CHECK(pod->spec.containers[0].image == "a:2");
   CHECK(cluster.get<api::ReplicaSet>(first)->status.replicas == 0);
@@ -97,13 +105,17 @@ TEST_CASE("a paused deployment scales but does not roll") {
   ControlledCluster<> cluster;
   cluster.create<api::Deployment>(deployment("a:1", 2));
   REQUIRE(rolled_out(cluster, 2));
-  REQUIRE(cluster.client.update_with_retry<api::Deployment>({"default", "web"}, [&](api::Deployment& next) {
-    next.spec.paused = true;
-    next.spec.replicas = 3;
-    next.spec.template_.spec.containers[0].image = "a:2";
-    return true;
-  }).ok());
-  REQUIRE(cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.availableReplicas == 3; }));
+  REQUIRE(cluster.client
+              .update_with_retry<api::Deployment>({"default", "web"},
+                                                  [&](api::Deployment& next) {
+                                                    next.spec.paused = true;
+                                                    next.spec.replicas = 3;
+                                                    next.spec.template_.spec.containers[0].image = "a:2";
+                                                    return true;
+                                                  })
+              .ok());
+  REQUIRE(
+      cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.availableReplicas == 3; }));
   CHECK(cluster.list<api::ReplicaSet>().size() == 1);
   CHECK(cluster.wait_for([&] {
     return condition(*cluster.get<api::Deployment>("web"), "Progressing") ==
@@ -113,11 +125,12 @@ TEST_CASE("a paused deployment scales but does not roll") {
 
 TEST_CASE("a rollout that does not progress says so after its deadline") {
   ControlledCluster<test::FakeClock> cluster;
-  api::Deployment stuck = api::from_json<api::Deployment>(
-      deployment("a:1", 1, R"(,"progressDeadlineSeconds":60)")).value();
+  api::Deployment stuck =
+      api::from_json<api::Deployment>(deployment("a:1", 1, R"(,"progressDeadlineSeconds":60)")).value();
   stuck.spec.template_.metadata.labels["kubelet"] = "none";
   REQUIRE(cluster.client.create(stuck).ok());
-  REQUIRE(cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.unavailableReplicas == 1; }));
+  REQUIRE(
+      cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.unavailableReplicas == 1; }));
   CHECK(condition(*cluster.get<api::Deployment>("web"), "Available") ==
         "False MinimumReplicasUnavailable Deployment does not have minimum availability.");
   REQUIRE(cluster.wait_for([&] { return cluster.get<api::Deployment>("web")->status.replicas == 1; }));
@@ -125,8 +138,8 @@ TEST_CASE("a rollout that does not progress says so after its deadline") {
   cluster.clock.advance(62s);
   CHECK(cluster.wait_for([&] {
     return condition(*cluster.get<api::Deployment>("web"), "Progressing") ==
-           "False ProgressDeadlineExceeded ReplicaSet \"" + cluster.list<api::ReplicaSet>()[0]->metadata.name +
-               "\" has timed out progressing.";
+           "False ProgressDeadlineExceeded ReplicaSet \"" +
+               cluster.list<api::ReplicaSet>()[0]->metadata.name + "\" has timed out progressing.";
   }));
 }
 
@@ -143,8 +156,10 @@ TEST_CASE("old sets beyond the history limit go") {
 
 TEST_CASE("a replica set heals, adopts and releases") {
   ControlledCluster<> cluster;
-  api::Pod orphan = api::from_json<api::Pod>(
-      R"({"metadata":{"name":"orphan","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"a"}]}})").value();
+  api::Pod orphan =
+      api::from_json<api::Pod>(
+          R"({"metadata":{"name":"orphan","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"a"}]}})")
+          .value();
   REQUIRE(cluster.client.create(orphan).ok());
   cluster.create<api::ReplicaSet>(
       R"({"metadata":{"name":"x"},"spec":{"replicas":3,"selector":{"matchLabels":{"app":"x"}},"template":{"metadata":
@@ -158,10 +173,13 @@ TEST_CASE("a replica set heals, adopts and releases") {
   REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=x").size() == 3 && ready(); }));
 
   const std::string released = cluster.list<api::Pod>("app=x")[0]->metadata.name;
-  REQUIRE(cluster.client.update_with_retry<api::Pod>({"default", released}, [](api::Pod& pod) {
-    pod.metadata.labels["app"] = "y";
-    return true;
-  }).ok());
+  REQUIRE(cluster.client
+              .update_with_retry<api::Pod>({"default", released},
+                                           [](api::Pod& pod) {
+                                             pod.metadata.labels["app"] = "y";
+                                             return true;
+                                           })
+              .ok());
   CHECK(cluster.wait_for([&] {
     return cluster.get<api::Pod>(released)->metadata.ownerReferences.empty() &&
            cluster.list<api::Pod>("app=x").size() == 3 && ready();
@@ -174,7 +192,8 @@ TEST_CASE("a replication controller keeps its pods") {
   cluster.create<api::ReplicationController>(
       R"({"metadata":{"name":"rc"},"spec":{"replicas":2,"selector":{"app":"rc"},"template":{"metadata":
       {"labels":{"app":"rc"}},"spec":{"containers":[{"name":"c","image":"a"}]}}}})");
-  CHECK(cluster.wait_for([&] { return cluster.get<api::ReplicationController>("rc")->status.availableReplicas == 2; }));
+  CHECK(cluster.wait_for(
+      [&] { return cluster.get<api::ReplicationController>("rc")->status.availableReplicas == 2; }));
 }
 
 TEST_CASE("pods that are refused are reported in the set and in events") {
@@ -187,6 +206,8 @@ TEST_CASE("pods that are refused are reported in the set and in events") {
   CHECK(failure.type == "ReplicaFailure");
   CHECK(failure.reason == "FailedCreate");
   CHECK(failure.message.find("error looking up service account default/nobody") != std::string::npos);
-  CHECK(cluster.wait_for([&] { return cluster.has_event("FailedCreate", "Error creating: " + failure.message) ||
-                                      !cluster.list<api::Event>().empty(); }));
+  CHECK(cluster.wait_for([&] {
+    return cluster.has_event("FailedCreate", "Error creating: " + failure.message) ||
+           !cluster.list<api::Event>().empty();
+  }));
 }

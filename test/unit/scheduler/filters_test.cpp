@@ -44,7 +44,8 @@ TEST_CASE("filters refuse with kube-scheduler's reasons") {
           "Insufficient cpu; Insufficient memory"},
       Row{"extended resource", node_json("n"), pod_json("p", R"("example.com/gpu":"1")"),
           "Insufficient example.com/gpu"},
-      Row{"cordoned", node_json("n", R"("spec":{"unschedulable":true},)"), pod_json("p"), "node(s) were unschedulable"},
+      Row{"cordoned", node_json("n", R"("spec":{"unschedulable":true},)"), pod_json("p"),
+          "node(s) were unschedulable"},
       Row{"cordoned, tolerated", node_json("n", R"("spec":{"unschedulable":true},)"),
           pod_json("p", "", R"("tolerations":[{"operator":"Exists"}],)"), ""},
       Row{"taint", node_json("n", kTaint), pod_json("p"), "node(s) had untolerated taint(s)"},
@@ -52,7 +53,8 @@ TEST_CASE("filters refuse with kube-scheduler's reasons") {
       Row{"taint, tolerated", node_json("n", kTaint),
           pod_json("p", "", R"("tolerations":[{"key":"a","operator":"Equal","value":"b"}],)"), ""},
       Row{"taint, other value", node_json("n", kTaint),
-          pod_json("p", "", R"("tolerations":[{"key":"a","value":"c"}],)"), "node(s) had untolerated taint(s)"},
+          pod_json("p", "", R"("tolerations":[{"key":"a","value":"c"}],)"),
+          "node(s) had untolerated taint(s)"},
       Row{"selector", node_json("n"), pod_json("p", "", R"("nodeSelector":{"disk":"ssd"},)"),
           "node(s) didn't match Pod's node affinity/selector"},
       Row{"affinity", node_json("n"),
@@ -90,11 +92,13 @@ TEST_CASE("filters see the pods that are there") {
   CHECK(reasons(pod(pod_json("p", R"("cpu":"2")")), cluster) == "Insufficient cpu");
   CHECK(reasons(pod(pod_json("p", "", R"("affinity":{"podAntiAffinity":{
       "requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{"matchLabels":{"app":"x"}},
-      "topologyKey":"kubernetes.io/hostname"}]}},)")), cluster) == "node(s) didn't match pod anti-affinity rules");
+      "topologyKey":"kubernetes.io/hostname"}]}},)")),
+                cluster) == "node(s) didn't match pod anti-affinity rules");
   CHECK(reasons(pod(pod_json("p", "", R"("topologySpreadConstraints":[{"maxSkew":1,
       "topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"DoNotSchedule",
-      "labelSelector":{"matchLabels":{"app":"x"}}}],)", labels)), cluster) ==
-        "node(s) didn't match pod topology spread constraints");
+      "labelSelector":{"matchLabels":{"app":"x"}}}],)",
+                             labels)),
+                cluster) == "node(s) didn't match pod topology spread constraints");
   cluster.remove_pod({"", "friend"});
   CHECK(reasons(pod(pod_json("p", R"("cpu":"2")")), cluster) == "");
   CHECK(cluster.node_of({"", "friend"}).empty());
@@ -104,8 +108,8 @@ TEST_CASE("host ports collide") {
   ClusterState cluster;
   cluster.set_node(node(node_json("n")));
   auto with_port = [](const std::string& name, const std::string& port) {
-    return pod(R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"a","ports":[{)" +
-               port + "}]}]}}");
+    return pod(R"({"metadata":{"name":")" + name +
+               R"("},"spec":{"containers":[{"name":"c","image":"a","ports":[{)" + port + "}]}]}}");
   };
   cluster.set_pod(with_port("a", R"("containerPort":80,"hostPort":80,"hostIP":"127.0.0.1")"), "n");
   CHECK(reasons(with_port("b", R"("containerPort":80,"hostPort":80)"), cluster) ==

@@ -14,7 +14,8 @@ namespace {
 bool has_event(ScheduledCluster<>& cluster, const std::string& reason, const std::string& message) {
   return cluster.wait_for([&] {
     for (const auto& event : cluster.list<api::Event>())
-      if (event->reason == reason && event->message == message && event->source.component == "default-scheduler")
+      if (event->reason == reason && event->message == message &&
+          event->source.component == "default-scheduler")
         return true;
     return false;
   });
@@ -29,7 +30,8 @@ TEST_CASE("a pod is bound to a node that fits") {
   cluster.create<api::Pod>(pod_json("p", R"("cpu":"2")"));
   REQUIRE(cluster.is_placed("p"));
   CHECK(cluster.node_of("p") == "large");
-  const api::PodCondition* scheduled = api::find_condition(cluster.get<api::Pod>("p")->status, "PodScheduled");
+  const api::PodCondition* scheduled =
+      api::find_condition(cluster.get<api::Pod>("p")->status, "PodScheduled");
   REQUIRE(scheduled);
   CHECK(scheduled->status == "True");
   CHECK(has_event(cluster, "Scheduled", "Successfully assigned default/p to large"));
@@ -39,12 +41,15 @@ TEST_CASE("a pod that does not fit says why and is placed when room is made") {
   ScheduledCluster<> cluster;
   cluster.create<api::Pod>(pod_json("p", R"("cpu":"3")"));
   CHECK(cluster.refusal("p") == "no nodes available to schedule pods");
-  cluster.add_node(node_json("tainted", R"("spec":{"taints":[{"key":"a","value":"b","effect":"NoSchedule"}]},)"));
+  cluster.add_node(
+      node_json("tainted", R"("spec":{"taints":[{"key":"a","value":"b","effect":"NoSchedule"}]},)"));
   cluster.add_node(node_json("cordoned", R"("spec":{"unschedulable":true},)"));
   cluster.add_node(node_json("small", "", 2));
   const std::string why =
-      "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. "
-      "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
+      "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were "
+      "unschedulable. "
+      "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for "
+      "scheduling.";
   REQUIRE(cluster.wait_for([&] {
     auto verdicts = cluster.scheduler.explain(*cluster.get<api::Pod>("p"));
     return verdicts.size() == 3 && scheduler::unschedulable_message(verdicts, false) == why;
@@ -66,7 +71,8 @@ TEST_CASE("resources of bound pods are taken until they end") {
   REQUIRE(cluster.is_placed("a"));
   cluster.create<api::Pod>(pod_json("b", R"("cpu":"2")"));
   CHECK(cluster.refusal("b") ==
-        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: "
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are "
+        "available: "
         "1 No preemption victims found for incoming pod.");
   REQUIRE(cluster.client.remove<api::Pod>({"default", "a"}, {.grace_seconds = 0}).ok());
   cluster.clock.wait_for_waiters(1);
@@ -85,17 +91,21 @@ TEST_CASE("who is not ours stays alone, and gates hold a pod back") {
   REQUIRE(cluster.is_placed("p"));
   CHECK(cluster.node_of("other").empty());
   CHECK(cluster.node_of("gated").empty());
-  REQUIRE(cluster.client.update_with_retry<api::Pod>({"default", "gated"}, [](api::Pod& pod) {
-    pod.spec.schedulingGates.clear();
-    return true;
-  }).ok());
+  REQUIRE(cluster.client
+              .update_with_retry<api::Pod>({"default", "gated"},
+                                           [](api::Pod& pod) {
+                                             pod.spec.schedulingGates.clear();
+                                             return true;
+                                           })
+              .ok());
   CHECK(cluster.is_placed("gated"));
 }
 
 TEST_CASE("siblings spread over the nodes") {
   ScheduledCluster<> cluster;
   for (const char* name : {"a", "b", "c"}) cluster.add_node(node_json(name));
-  const std::string owner = R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"x","uid":"1",
+  const std::string owner =
+      R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"x","uid":"1",
       "controller":true}])";
   std::map<std::string, int> per_node;
   for (int i = 0; i < 9; ++i) {

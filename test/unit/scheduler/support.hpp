@@ -10,12 +10,13 @@
 namespace skiff::test {
 
 inline std::string node_json(const std::string& name, const std::string& more = "", int cpus = 4) {
-  return R"({"metadata":{"name":")" + name + R"(","labels":{"kubernetes.io/hostname":")" + name + R"("}},)" + more +
-         R"("status":{"allocatable":{"cpu":")" + std::to_string(cpus) + R"(","memory":"8Gi","pods":"110"}}})";
+  return R"({"metadata":{"name":")" + name + R"(","labels":{"kubernetes.io/hostname":")" + name + R"("}},)" +
+         more + R"("status":{"allocatable":{"cpu":")" + std::to_string(cpus) +
+         R"(","memory":"8Gi","pods":"110"}}})";
 }
 /// `spec`: what stands in the pod's spec besides one container with `requests`.
-inline std::string pod_json(const std::string& name, const std::string& requests = "", const std::string& spec = "",
-                            const std::string& metadata = "") {
+inline std::string pod_json(const std::string& name, const std::string& requests = "",
+                            const std::string& spec = "", const std::string& metadata = "") {
   return R"({"metadata":{"name":")" + name + R"(")" + metadata + R"(},"spec":{)" + spec +
          R"("schedulerName":"default-scheduler","containers":[{"name":"c","image":"a","resources":{"requests":{)" +
          requests + "}}}]}}";
