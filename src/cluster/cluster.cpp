@@ -140,13 +140,13 @@ Status Cluster::Parts::write_kubeconfig() {
   return sys::replace_file(Paths(settings.config).kubeconfig(), kubeconfig, 0600);
 }
 
-// Watchers first, then what they watch.
+// The informers before those whose handlers they call; the API last, for all of them write to it.
 void Cluster::Parts::stop_threads() {
   for (auto& node : nodes) node->stop();
+  if (informers) informers->stop();
   if (network) network->stop();
   if (scheduler) scheduler->stop();
   if (controllers) controllers->stop();
-  if (informers) informers->stop();
   if (plane) plane->stop();
 }
 

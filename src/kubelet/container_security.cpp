@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "runtime/seccomp.hpp"
-
 namespace skiff::kubelet {
 namespace {
 
@@ -84,7 +82,7 @@ Status apply_seccomp(const ContainerInput& input, runtime::CapabilitySet capabil
   if (type == "Localhost")
     return error(Code::Invalid, "cannot load seccomp profile \"{}\": localhost profiles are not supported",
                  profile->localhostProfile);
-  TRY_ASSIGN(process.seccomp, runtime::default_seccomp(capabilities));
+  TRY_ASSIGN(process.seccomp, input.seccomp.default_for(capabilities));
   return ok();
 }
 

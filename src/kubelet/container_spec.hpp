@@ -9,6 +9,7 @@
 #include "kubelet/environment.hpp"
 #include "kubelet/volumes.hpp"
 #include "runtime/container_spec.hpp"
+#include "runtime/seccomp.hpp"
 
 namespace skiff::kubelet {
 
@@ -26,6 +27,7 @@ struct ContainerInput {
   const api::Pod& pod;
   const api::Container& container;
   const image::Image& image;
+  runtime::SeccompProfiles& seccomp;
   std::string image_name;  // in full
   Environment environment;
   VolumePaths volumes;

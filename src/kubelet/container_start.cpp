@@ -98,24 +98,17 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
   const std::string& name = start.container.name;
   TRY_ASSIGN(Environment environment,
              make_environment(fields_of(start.pod, start.state), start.container, system_.client));
-  ContainerInput input{start.pod,
-                       start.container,
-                       image,
-                       image_name,
-                       std::move(environment),
-                       start.volumes,
-                       system_.random.hex(64),
-                       uid,
-                       "",
-                       "",
-                       "",
-                       hostname_of(start.pod, facts_.name),
-                       record.next_attempt,
-                       "",
-                       "",
-                       "",
-                       "",
-                       0};
+  ContainerInput input{.pod = start.pod,
+                       .container = start.container,
+                       .image = image,
+                       .seccomp = seccomp_,
+                       .image_name = image_name,
+                       .environment = std::move(environment),
+                       .volumes = start.volumes,
+                       .id = system_.random.hex(64),
+                       .sandbox = uid,
+                       .hostname = hostname_of(start.pod, facts_.name),
+                       .attempt = record.next_attempt};
   std::string directory = pod_directory(uid);
   input.directory = directory + "/containers/" + input.id;
   input.log_path = log_path(uid, name, record.next_attempt);

@@ -15,6 +15,7 @@
 #include "kubelet/pod_plan.hpp"
 #include "kubelet/probe_runner.hpp"
 #include "kubelet/volumes.hpp"
+#include "runtime/seccomp.hpp"
 
 namespace skiff::kubelet {
 
@@ -127,6 +128,7 @@ class PodRuntime {
 
   PodSystem system_;
   const NodeFacts facts_;
+  runtime::SeccompProfiles seccomp_;
   std::function<void(const std::string&)> wake_;
 };
 

@@ -209,4 +209,14 @@ Result<std::string> default_seccomp(CapabilitySet capabilities) {
   return export_program(filter);
 }
 
+Result<std::string> SeccompProfiles::default_for(CapabilitySet capabilities) {
+  {
+    MutexLock lock(mutex_);
+    if (auto found = made_.find(capabilities.bits); found != made_.end()) return found->second;
+  }
+  TRY_ASSIGN(std::string program, default_seccomp(capabilities));
+  MutexLock lock(mutex_);
+  return made_[capabilities.bits] = std::move(program);
+}
+
 }  // namespace skiff::runtime

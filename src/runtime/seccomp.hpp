@@ -1,8 +1,10 @@
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "base/error.hpp"
+#include "base/mutex.hpp"
 #include "runtime/capabilities.hpp"
 
 namespace skiff::runtime {
@@ -11,5 +13,16 @@ namespace skiff::runtime {
 /// with EPERM (clone3 with ENOSYS, so that C libraries fall back to clone). `capabilities` widen it as they
 /// do there. Costs about a millisecond; keep the result.
 Result<std::string> default_seccomp(CapabilitySet capabilities);
+
+/// Default profiles that were made once. Any thread.
+class SeccompProfiles {
+ public:
+  Result<std::string> default_for(CapabilitySet capabilities);
+
+ private:
+  Mutex mutex_;
+  std::map<std::uint64_t, std::string> made_
+      GUARDED_BY(mutex_);  // by capabilities; there are few combinations
+};
 
 }  // namespace skiff::runtime

@@ -3,6 +3,7 @@
 #include "api/gen/apps.hpp"
 #include "api/gen/batch.hpp"
 #include "api/gen/pod.hpp"
+#include "api/gen/volume.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 #include "registry/kinds/pod_template.hpp"
@@ -71,7 +72,14 @@ void validate_daemon_set(const api::DaemonSet& object, const api::DaemonSet* old
 }
 
 void validate_stateful_set(const api::StatefulSet& object, const api::StatefulSet* old, FieldErrors& errors) {
-  validate_common(object, errors);
+  // Each pod gets a volume of every claim's name, so its containers may mount them.
+  api::StatefulSet with_claims = object;
+  for (const api::PersistentVolumeClaim& claim : object.spec.volumeClaimTemplates) {
+    api::Volume& volume = with_claims.spec.template_.spec.volumes.emplace_back();
+    volume.name = claim.metadata.name;
+    volume.persistentVolumeClaim.emplace().claimName = claim.metadata.name;
+  }
+  validate_common(with_claims, errors);
   if (!old) return;
   api::StatefulSetSpec expected = old->spec;
   expected.replicas = object.spec.replicas;
