@@ -177,6 +177,7 @@ pid_t Node::clone_into(int pids, unsigned long flags, const Array<const char*>* 
 void Node::expect_join() {
   if (own_cgroups_.size() < 2) return;
   if (clone_into(-1, 0) != 0) return;
+  close_range(3, ~0U, 0);  // or whoever waits for the end of a pipe would wait for this child, too
   char path[4200];
   snprintf(path, sizeof path, "%s/cgroup.procs", own_cgroups_[0]);
   int fd = open(path, O_WRONLY | O_CLOEXEC);
