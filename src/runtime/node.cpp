@@ -146,7 +146,11 @@ Status Node::greet(UniqueFd socket, ExitHandler on_exit) {
   return ok();
 }
 
-bool Node::alive() const { return connection_->alive(); }
+bool Node::alive() const {
+  // The reader thread may not have seen yet that the process is gone.
+  Result<bool> ended = sys::wait_ended(pidfd_, Duration::zero());
+  return connection_->alive() && ended.ok() && !ended.value();
+}
 
 Result<UniqueFd> Node::create_sandbox(const SandboxSpec& spec) {
   if (!spec.shared_memory.empty()) TRY(sys::make_directories(spec.shared_memory));
