@@ -6,7 +6,7 @@
 #include "api/gen/meta.hpp"
 #include "api/json.hpp"
 #include "api/status.hpp"
-#include "apiserver/protobuf.hpp"
+#include "api/protobuf.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
 
@@ -258,11 +258,11 @@ Result<std::string> json_body(const Request& request, const api::TypeInfo& type)
   media = media.substr(0, media.find(';'));
   while (media.ends_with(' ')) media.remove_suffix(1);
   if (media.empty() || media == "application/json") return request.body;
-  if (media == kProtobufType) return json_from_protobuf(request.body, type);
+  if (media == api::kProtobufType) return api::json_from_protobuf(request.body, type);
   return error(
       Code::UnsupportedMediaType,
       "the body of the request was in an unknown format - accepted media types include: application/json, {}",
-      kProtobufType);
+      api::kProtobufType);
 }
 
 }  // namespace skiff::apiserver

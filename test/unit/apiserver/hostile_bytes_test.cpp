@@ -6,7 +6,7 @@
 #include "api/gen/pod.hpp"
 #include "apiserver/certificates.hpp"
 #include "apiserver/http.hpp"
-#include "apiserver/protobuf.hpp"
+#include "api/protobuf.hpp"
 #include "apiserver/remote.hpp"
 #include "apiserver/spdy.hpp"
 #include "apiserver/tokens.hpp"
@@ -145,9 +145,9 @@ TEST_CASE("damaged protobuf bodies are objects or a refusal") {
   std::string pod =
       field(1, field(1, "p") + field(11, field(1, "k") + field(2, "v"))) + field(2, field(2, container));
   std::string good = std::string("k8s\0", 4) + field(1, field(1, "v1") + field(2, "Pod")) + field(2, pod);
-  REQUIRE(json_from_protobuf(good, api::type_of<api::Pod>()).ok());
+  REQUIRE(api::json_from_protobuf(good, api::type_of<api::Pod>()).ok());
   for (int i = 0; i < kRounds; ++i) {
-    Result<std::string> result = json_from_protobuf(damaged(good, random), api::type_of<api::Pod>());
+    Result<std::string> result = api::json_from_protobuf(damaged(good, random), api::type_of<api::Pod>());
     CHECK((result.ok() || result.error().code() == Code::BadRequest));
   }
 }

@@ -7,7 +7,7 @@
 #include "api/descriptor.hpp"
 #include "base/error.hpp"
 
-namespace skiff::apiserver {
+namespace skiff::api {
 
 constexpr std::string_view kProtobufType = "application/vnd.kubernetes.protobuf";
 
@@ -15,4 +15,4 @@ constexpr std::string_view kProtobufType = "application/vnd.kubernetes.protobuf"
 /// as protobuf has it. BadRequest when it is malformed or nested too deeply.
 Result<std::string> json_from_protobuf(std::string_view body, const api::TypeInfo& type);
 
-}  // namespace skiff::apiserver
+}  // namespace skiff::api

@@ -1,4 +1,4 @@
-#include "apiserver/protobuf.hpp"
+#include "api/protobuf.hpp"
 
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -7,7 +7,7 @@
 #include "api/values.hpp"
 #include "base/encoding.hpp"
 
-namespace skiff::apiserver {
+namespace skiff::api {
 
 using nlohmann::json;
 
@@ -256,4 +256,4 @@ Result<std::string> json_from_protobuf(std::string_view body, const api::TypeInf
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-}  // namespace skiff::apiserver
+}  // namespace skiff::api
