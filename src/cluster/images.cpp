@@ -37,8 +37,8 @@ Result<std::vector<ImageInfo>> list_images(const ClusterConfig& config) {
 
 Result<std::vector<std::string>> remove_image(const ClusterConfig& config, const std::string& name) {
   TRY_ASSIGN(auto store, open_store(config));
-  // A mounted layer keeps its files until the last container that uses it ends, but a restart would miss them:
-  // containers' layers are found in the kernel's mount table, whatever cluster they belong to.
+  // Which images pods use is the kubelets' knowledge, not this command's: a running container keeps its mounted layers
+  // to its end, its restart will miss them.
   TRY_ASSIGN(image::ContentStore::Removed removed, store->remove(name, {}));
   std::vector<std::string> lines;
   for (const std::string& untagged : removed.untagged) lines.push_back("Untagged: " + untagged);
