@@ -5,8 +5,10 @@ file(GLOB SKIFF_INIT_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/runti
 add_executable(skiff-init ${SKIFF_INIT_SOURCES})
 target_compile_options(skiff-init PRIVATE -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-sanitize=all -Os -g0
                        -ffunction-sections -fdata-sections)
-target_link_options(skiff-init PRIVATE -static -s -Wl,--gc-sections)
+target_link_options(skiff-init PRIVATE -fno-sanitize=all -static -s -Wl,--gc-sections)
 set_target_properties(skiff-init PROPERTIES LINKER_LANGUAGE C)
+# Linking C++ objects as C, CMake would add what the C++ compiler links by itself: its library, the sanitizers' too.
+set(CMAKE_CXX_IMPLICIT_LINK_LIBRARIES "")
 
 set(SKIFF_INIT_EMBEDDED ${CMAKE_CURRENT_SOURCE_DIR}/runtime/embedded_init.S)
 set_source_files_properties(${SKIFF_INIT_EMBEDDED} PROPERTIES
