@@ -39,9 +39,23 @@ void PodWorkers::stop() {
   // Outside the lock: hook tasks are canceled and joined here, and they may still wake a pod.
 }
 
+namespace {
+
+PodSnapshot snapshot_of(const client::Ref<api::Pod>& pod, const PodState& state) {
+  PodSnapshot snapshot{.pod = pod, .containers = {}, .ips = state.ips, .has_sandbox = !state.sandbox.empty()};
+  for (const auto& [name, record] : state.containers)
+    if (record.current)
+      snapshot.containers[name] = {record.current->container.id, record.current->attempt, record.running(), true};
+  return snapshot;
+}
+
+}  // namespace
+
 void PodWorkers::adopt_pod(client::Ref<api::Pod> pod, PodState state, bool gone) {
   auto worker = std::make_unique<Worker>();
   std::string uid = pod->metadata.uid;
+  // Running containers can be exec'd into from now on, before their worker's first step.
+  worker->snapshot = snapshot_of(pod, state);
   worker->pod = std::move(pod);
   worker->pods = std::move(state);
   worker->gone = gone;
@@ -130,17 +144,9 @@ PodWorkers::Worker* PodWorkers::take(const std::string& uid, Step& step) {
 }
 
 void PodWorkers::publish(Worker& worker, const Step& step) {
-  PodSnapshot snapshot;
-  snapshot.ips = worker.pods.ips;
-  snapshot.has_sandbox = !worker.pods.sandbox.empty();
-  for (const auto& [name, record] : worker.pods.containers) {
-    if (!record.current) continue;
-    snapshot.containers[name] = {record.current->container.id, record.current->attempt, record.running(),
-                                 true};
-  }
+  PodSnapshot snapshot = snapshot_of(step.pod, worker.pods);
   MutexLock lock(mutex_);
   worker.snapshot = std::move(snapshot);
-  worker.snapshot.pod = step.pod;
 }
 
 Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
