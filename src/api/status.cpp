@@ -60,6 +60,11 @@ Error stale_update(const KindInfo& kind, std::string_view name) {
                   "the object has been modified; please apply your changes to the latest version and try again");
 }
 
+Error uid_conflict(const KindInfo& kind, std::string_view name, std::string_view wanted, std::string_view has) {
+  return conflict(kind, name,
+                  fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", wanted, has));
+}
+
 Error bad_request(std::string message) { return Error(Code::BadRequest, std::move(message)); }
 
 std::string quote(std::string_view text) {

@@ -32,6 +32,8 @@ Error conflict(const KindInfo& kind, std::string_view name, std::string_view why
 Error forbidden(const KindInfo& kind, std::string_view name, std::string_view why);
 /// The conflict of an update whose resourceVersion is not the current one.
 Error stale_update(const KindInfo& kind, std::string_view name);
+/// The conflict of a request that names another UID than the object has.
+Error uid_conflict(const KindInfo& kind, std::string_view name, std::string_view wanted, std::string_view has);
 Error bad_request(std::string message);
 
 /// One problem of one field (field.Error).

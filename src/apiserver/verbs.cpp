@@ -9,6 +9,7 @@
 #include "api/protobuf.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
+#include "registry/paging.hpp"
 
 namespace skiff::apiserver {
 
@@ -88,18 +89,8 @@ Result<std::optional<Number>> number_parameter(const Request& request, std::stri
 // Go's client sends "resourceVersion=0" to mean "whatever you have": here that is always the newest.
 Status check_not_ahead(const Call& call) {
   std::string version(call.request.parameter("resourceVersion"));
-  if (version.empty() || version == "0") return ok();
-  ListQuery probe;
-  std::int64_t wanted = 0;
-  auto [end, failure] = std::from_chars(version.data(), version.data() + version.size(), wanted);
-  if (failure != std::errc{} || end != version.data() + version.size())
-    return api::bad_request(
-        fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid "
-                    "syntax",
-                    api::quote(version), api::quote(version)));
-  if (wanted > static_cast<std::int64_t>(call.registry.revision()))
-    return error(Code::Timeout, "Too large resource version: {}, current: {}", wanted,
-                 call.registry.revision());
+  TRY_ASSIGN(store::Revision wanted, registry::parse_revision(version));
+  if (wanted > call.registry.revision()) return registry::too_large(wanted, call.registry.revision());
   return ok();
 }
 

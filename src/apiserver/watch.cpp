@@ -8,6 +8,7 @@
 #include "apiserver/status.hpp"
 #include "apiserver/verbs.hpp"
 #include "base/random.hpp"
+#include "registry/paging.hpp"
 
 namespace skiff::apiserver {
 
@@ -139,12 +140,7 @@ Result<WatchOptions> watch_options(const Call& call) {
                  "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless "
                  "sendInitialEvents is provided");
   options.legacy_snapshot = !wants_initial && (version.empty() || version == "0");
-  auto [end, failure] = std::from_chars(version.data(), version.data() + version.size(), options.after);
-  if (!version.empty() && (failure != std::errc{} || end != version.data() + version.size()))
-    return api::bad_request(
-        fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid "
-                    "syntax",
-                    api::quote(version), api::quote(version)));
+  TRY_ASSIGN(options.after, registry::parse_revision(std::string(version)));
   if (wants_initial && !options.initial_events && (version.empty() || version == "0"))
     options.after = static_cast<std::int64_t>(call.registry.revision());
   return options;

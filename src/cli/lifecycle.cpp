@@ -30,8 +30,6 @@ std::vector<std::string> serve_arguments(const Options& options) {
   return words;
 }
 
-std::string context_name(const ClusterConfig& config) { return cluster::context_name(config); }
-
 std::string profile_flag(const ClusterConfig& config) { return config.name == "skiff" ? "" : " -p " + config.name; }
 
 }  // namespace
@@ -58,7 +56,7 @@ int start(const Options& options) {
   Result<std::string> merged = cluster::merge_user_kubeconfig(config);
   progress.finish(fmt::format("cluster '{}' is ready", config.name));
   if (!merged.ok()) fmt::print(stderr, "skiff: warning: {}\n", merged.error().message());
-  else fmt::print(stderr, "kubectl now uses context '{}' of {}.\n", context_name(config), merged.value());
+  else fmt::print(stderr, "kubectl now uses context '{}' of {}.\n", cluster::context_name(config), merged.value());
   return kDone;
 }
 
@@ -129,7 +127,7 @@ int status(const Options& options) {
   fmt::print("process:    {}\n", pid != 0 ? std::to_string(pid) : "none");
   fmt::print("api:        {}\n", api);
   if (entry.ok()) fmt::print("server:     {}\n", entry.value().server);
-  fmt::print("context:    {}\n", context_name(config));
+  fmt::print("context:    {}\n", cluster::context_name(config));
   fmt::print("nodes:      {}\n", settings.value().config.nodes);
   fmt::print("directory:  {}\n", paths.root());
   return api == "ready" ? kDone : kNotRunning;

@@ -1,7 +1,6 @@
 #include <fmt/core.h>
 
 #include "api/gen/nodes.hpp"
-#include "api/json.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "client/http_client.hpp"

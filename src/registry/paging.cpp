@@ -84,9 +84,8 @@ Result<store::Revision> parse_revision(const std::string& text) {
   if (text.empty()) return revision;
   auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), revision);
   if (failure != std::errc() || end != text.data() + text.size() || revision < 0)
-    return api::bad_request(fmt::format("Invalid value: {}: resourceVersion: Invalid value: {}: strconv.ParseUint: "
-                                        "parsing {}: invalid syntax",
-                                        api::quote(text), api::quote(text), api::quote(text)));
+    return api::bad_request(fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid syntax",
+                                        api::quote(text), api::quote(text)));
   return revision;
 }
 

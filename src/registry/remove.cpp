@@ -23,9 +23,7 @@ Status check_options(const client::DeleteOptions& options) {
 Status check_preconditions(const Resource& resource, const client::DeleteOptions& options,
                            const api::ObjectMeta& current) {
   if (!options.uid.empty() && options.uid != current.uid)
-    return api::conflict(*resource.kind, current.name,
-                         fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                                     options.uid, current.uid));
+    return api::uid_conflict(*resource.kind, current.name, options.uid, current.uid);
   if (!options.resource_version.empty() && options.resource_version != current.resourceVersion)
     return api::conflict(*resource.kind, current.name,
                          fmt::format("Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in "

@@ -40,10 +40,6 @@ std::string selector_text(const T& object) {
   Result<api::Selector> selector = api::Selector::from(object.spec.selector);
   return selector.ok() ? selector.value().text() : "";
 }
-std::string selector_text(const api::StatefulSet& set) {
-  Result<api::Selector> selector = api::Selector::from(set.spec.selector);
-  return selector.ok() ? selector.value().text() : "";
-}
 std::string selector_text(const api::ReplicationController& controller) {
   return api::Selector::from(controller.spec.selector).text();
 }
@@ -140,9 +136,7 @@ Result<AnyRef> bind(Registry& registry, const Resource& pods, const ObjectKey& k
   TRY(registry.mutate(pods, key, "binding", context, [&](Draft& next, const AnyRef& current) -> Status {
     auto& pod = *static_cast<api::Pod*>(next.value.get());
     if (!binding.metadata.uid.empty() && binding.metadata.uid != current.metadata().uid)
-      return api::conflict(*pods.kind, key.name,
-                           fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                                       binding.metadata.uid, current.metadata().uid));
+      return api::uid_conflict(*pods.kind, key.name, binding.metadata.uid, current.metadata().uid);
     if (pod.metadata.deletionTimestamp)
       return api::conflict(*pods.kind, key.name, fmt::format("pod {} is being deleted, cannot be assigned to a host", key.name));
     if (!pod.spec.nodeName.empty())
@@ -166,7 +160,7 @@ Result<AnyRef> bind(Registry& registry, const Resource& pods, const ObjectKey& k
 // ---- pods/eviction (EvictionREST): a deletion that PodDisruptionBudgets may refuse
 
 Result<AnyRef> evict(Registry& registry, const Resource& pods, const ObjectKey& key, const api::Eviction& eviction,
-                     RequestContext& context) {
+                     RequestContext& context, WallTime now) {
   TRY_ASSIGN(Object object, registry.get(pods, key));
   Ref<api::Pod> pod = object.any().as<api::Pod>();
   bool finished = pod->status.phase == "Succeeded" || pod->status.phase == "Failed";
@@ -195,7 +189,7 @@ Result<AnyRef> evict(Registry& registry, const Resource& pods, const ObjectKey& 
             }
             if (context.dry_run) return false;
             --next.status.disruptionsAllowed;
-            next.status.disruptedPods[key.name] = api::Time::from(SystemClock().wall_now());
+            next.status.disruptedPods[key.name] = api::Time::from(now);
             return true;
           },
           true);
@@ -241,7 +235,7 @@ Result<AnyRef> Registry::create_subresource(const Resource& resource, const Obje
   if (draft.kind == &api::kind_of<api::Binding>() && subresource == "binding")
     return bind(*this, resource, key, *static_cast<const api::Binding*>(body), context, clock_.wall_now());
   if (draft.kind == &api::kind_of<api::Eviction>() && subresource == "eviction")
-    return evict(*this, resource, key, *static_cast<const api::Eviction*>(body), context);
+    return evict(*this, resource, key, *static_cast<const api::Eviction*>(body), context, clock_.wall_now());
   if (draft.kind == &api::kind_of<api::TokenRequest>() && subresource == "token")
     return issue_token(*this, resource, key, std::move(draft), token_signer_);
   return error(Code::NotFound, "the server could not find the requested resource ({}/{})", resource.kind->plural,

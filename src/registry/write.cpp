@@ -106,9 +106,7 @@ namespace {
 
 Status check_preconditions(const Resource& resource, const api::ObjectMeta& wanted, const api::ObjectMeta& current) {
   if (!wanted.uid.empty() && wanted.uid != current.uid)
-    return api::conflict(*resource.kind, current.name,
-                         fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                                     wanted.uid, current.uid));
+    return api::uid_conflict(*resource.kind, current.name, wanted.uid, current.uid);
   if (!wanted.resourceVersion.empty() && wanted.resourceVersion != current.resourceVersion)
     return api::stale_update(*resource.kind, current.name);
   return ok();
@@ -232,7 +230,6 @@ Result<Object> Registry::patch(const Resource& resource, const ObjectKey& key, c
   TRY_ASSIGN(nlohmann::json patch, api::parse_json(body));
   TRY(check_patch_shape(type, patch));
   return mutate(resource, key, subresource, context, [&](Draft& next, const AnyRef& current) -> Status {
-    // The stored bytes are canonical; typed round trips keep what a patch may look at.
     TRY_ASSIGN(nlohmann::json document, api::parse_json(api::encode_json(*resource.kind->type, current.get())));
     TRY_ASSIGN(nlohmann::json patched, patched_document(document, type, patch, *resource.kind->type));
     context.warnings.clear();
