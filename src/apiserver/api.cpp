@@ -98,7 +98,7 @@ Result<Response> Api::serve_resource(const Request& request, const RequestInfo& 
   const registry::Resource* resource = options_.registry.find(info.group, info.version, info.resource);
   if (resource == nullptr) return resource_not_found();
   TRY_ASSIGN(Verb verb, find_verb(info, *resource));
-  TRY_ASSIGN(registry::RequestContext context, context_of(request, user));
+  TRY_ASSIGN(registry::RequestContext context, context_of(request, info, user));
   Call call{request, info,   user, *resource, options_.registry, options_.nodes, options_.clock.wall_now(),
             {},      context};
   bool plain = info.subresource.empty() || info.subresource == "status" || info.subresource == "scale";
@@ -110,10 +110,12 @@ Result<Response> Api::serve_resource(const Request& request, const RequestInfo& 
   return response;
 }
 
-Result<registry::RequestContext> Api::context_of(const Request& request, const User& user) const {
+Result<registry::RequestContext> Api::context_of(const Request& request, const RequestInfo& info,
+                                                  const User& user) const {
   registry::RequestContext context;
-  context.user = user.name;
-  context.groups = user.groups;
+  context.user = user;
+  context.verb = info.verb;
+  context.subresource = info.subresource;
   context.field_manager = request.parameter("fieldManager");
   if (context.field_manager.empty()) context.field_manager = manager_of(request);
   std::string_view dry_run = request.parameter("dryRun");

@@ -43,7 +43,8 @@ class Api {
   Result<Response> serve_path(const Request& request);
   Result<Response> serve_resource(const Request& request, const RequestInfo& info, const User& user,
                                   std::vector<std::string>& warnings);
-  Result<registry::RequestContext> context_of(const Request& request, const User& user) const;
+  Result<registry::RequestContext> context_of(const Request& request, const RequestInfo& info,
+                                              const User& user) const;
   Reply version() const;
   Reply health(const Request& request) const;
 

@@ -17,7 +17,8 @@ User service_account_user(const TokenClaims& claims) {
   return {
       claims.subject(),
       claims.service_account.uid,
-      {"system:serviceaccounts", "system:serviceaccounts:" + claims.token_namespace, "system:authenticated"}};
+      {"system:serviceaccounts", "system:serviceaccounts:" + claims.token_namespace, "system:authenticated"},
+      {}};
 }
 
 Error unauthorized(std::string why) { return Error(Code::Unauthorized, std::move(why)); }
@@ -54,7 +55,7 @@ std::string bearer_token(const Request& request) {
 Result<std::optional<User>> Authenticator::authenticate(const Request& request) const {
   if (!request.peer.rejection.empty()) return unauthorized(request.peer.rejection);
   if (request.peer.identity) {
-    User user{request.peer.identity->user, "", request.peer.identity->groups};
+    User user{request.peer.identity->user, "", request.peer.identity->groups, {}};
     user.groups.emplace_back("system:authenticated");
     return std::optional<User>(std::move(user));
   }

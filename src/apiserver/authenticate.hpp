@@ -10,6 +10,7 @@
 #include "apiserver/message.hpp"
 #include "apiserver/tokens.hpp"
 #include "base/error.hpp"
+#include "registry/authorizer.hpp"
 
 namespace skiff::client {
 class Client;
@@ -17,11 +18,7 @@ class Client;
 
 namespace skiff::apiserver {
 
-struct User {
-  std::string name;
-  std::string uid;
-  std::vector<std::string> groups;  // ends with system:authenticated
-};
+using registry::User;
 
 struct Authenticator {
   std::map<std::string, User> tokens;  // static bearer tokens

@@ -12,8 +12,8 @@ constexpr size_t kMaxWaiting = 100'000;  // events of one informer before it mus
 
 RequestContext administrator() {
   RequestContext context;
-  context.user = "system:apiserver";
-  context.groups = {"system:masters", "system:authenticated"};
+  context.user.name = "system:apiserver";
+  context.user.groups = {"system:masters", "system:authenticated"};
   return context;
 }
 

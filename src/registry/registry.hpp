@@ -136,6 +136,10 @@ class Registry {
   using TokenSigner = std::function<Status(const ObjectKey& service_account, const std::string& uid, Draft& token_request)>;
   void set_token_signer(TokenSigner signer) { token_signer_ = std::move(signer); }
 
+  /// Connected by `cluster` before the first request and outliving the last; until then everything is allowed.
+  void set_authorizer(const Authorizer& authorizer) { authorizer_ = &authorizer; }
+  const Authorizer& authorizer() const { return *authorizer_; }
+
   /// The Client that components in this process use: no serialising, admin rights.
   client::Client& local_client() { return *local_client_; }
 
@@ -147,6 +151,7 @@ class Registry {
   std::vector<Resource> resources_;
   std::map<const api::KindInfo*, const Resource*> by_kind_;
   TokenSigner token_signer_;
+  const Authorizer* authorizer_ = &always_allow();
   std::unique_ptr<client::Client> local_client_;
 };
 

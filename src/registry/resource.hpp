@@ -12,6 +12,7 @@
 #include "api/status.hpp"
 #include "base/random.hpp"
 #include "client/client.hpp"
+#include "registry/authorizer.hpp"
 
 namespace skiff::registry {
 
@@ -19,8 +20,9 @@ namespace skiff::registry {
 struct RequestContext {
   enum class FieldValidation { Ignore, Warn, Strict };
 
-  std::string user;
-  std::vector<std::string> groups;
+  User user;
+  std::string verb;         // as authorised: get, create, deletecollection, ...
+  std::string subresource;  // of the request, "" for the object itself
   bool dry_run = false;
   FieldValidation field_validation = FieldValidation::Warn;
   std::string field_manager;
@@ -31,6 +33,7 @@ struct RequestContext {
 struct StrategyContext {
   RequestContext& request;
   client::Client& cluster;   // reads and writes other objects
+  const Authorizer& authorizer;
   Random& random;
   WallTime now;
 };

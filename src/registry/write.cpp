@@ -73,7 +73,7 @@ std::string generated_name(const std::string& base, Random& random) {
 
 Result<Object> Registry::create(const Resource& resource, const std::string& namespace_, Draft draft,
                                 RequestContext& context) {
-  StrategyContext strategy_context{context, *local_client_, random_, clock_.wall_now()};
+  StrategyContext strategy_context{context, *local_client_, *authorizer_, random_, clock_.wall_now()};
   api::ObjectMeta& metadata = draft.metadata();
   TRY(place(resource, namespace_, metadata));
   if (!resource.strategy.stored) {
@@ -145,7 +145,7 @@ bool unchanged(const Draft& next, const AnyRef& current) {
 
 Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, const std::string& subresource,
                                 RequestContext& context, const Mutation& change) {
-  StrategyContext strategy_context{context, *local_client_, random_, clock_.wall_now()};
+  StrategyContext strategy_context{context, *local_client_, *authorizer_, random_, clock_.wall_now()};
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     TRY_ASSIGN(Object current, get(resource, key));
     const AnyRef old = current.any();

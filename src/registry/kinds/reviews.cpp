@@ -25,8 +25,8 @@ Status list_rules(api::SelfSubjectRulesReview& review, StrategyContext&) {
 
 Status who_am_i(api::SelfSubjectReview& review, StrategyContext& context) {
   api::UserInfo& user = review.status.userInfo.ensure();
-  user.username = context.request.user;
-  user.groups = context.request.groups;
+  user.username = context.request.user.name;
+  user.groups = context.request.user.groups;
   return ok();
 }
 

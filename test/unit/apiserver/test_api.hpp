@@ -39,7 +39,7 @@ struct TestApi {
     authenticator.signer = signer.get();
     authenticator.cluster = &registry.local_client();
     authenticator.clock = &clock;
-    authenticator.tokens["secret"] = {"admin", "", {"system:masters", "system:authenticated"}};
+    authenticator.tokens["secret"] = {"admin", "", {"system:masters", "system:authenticated"}, {}};
     return {registry,       clock, authenticator, [this](const std::string& node) { return nodes(node); },
             "v1.36.0+test", {}};
   }
