@@ -15,9 +15,9 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-std::vector<const api::KindInfo*> served_kinds(const registry::Registry& registry) {
+std::vector<const api::KindInfo*> served_kinds(const registry::Catalogue& catalogue) {
   std::vector<const api::KindInfo*> kinds;
-  for (const registry::Resource& resource : registry.resources()) kinds.push_back(resource.kind);
+  for (const registry::ServedKind* served : catalogue.served()) kinds.push_back(served->kind);
   return kinds;
 }
 
@@ -60,10 +60,18 @@ std::string manager_of(const Request& request) {
 
 }  // namespace
 
-Api::Api(ApiOptions options)
-    : options_(std::move(options)),
-      discovery_(served_kinds(options_.registry)),
-      openapi_(discovery_, options_.git_version) {}
+Api::Documents::Documents(const registry::Catalogue& catalogue, const std::string& git_version)
+    : generation(catalogue.generation()), discovery(served_kinds(catalogue)), openapi(discovery, git_version) {}
+
+Api::Api(ApiOptions options) : options_(std::move(options)) {}
+
+std::shared_ptr<Api::Documents> Api::documents() {
+  std::shared_ptr<const registry::Catalogue> catalogue = options_.registry.catalogue();
+  MutexLock lock(mutex_);
+  if (!documents_ || documents_->generation != catalogue->generation())
+    documents_ = std::make_shared<Documents>(*catalogue, options_.git_version);
+  return documents_;
+}
 
 Response Api::handle(const Request& request) {
   std::vector<std::string> warnings;
@@ -93,17 +101,22 @@ Result<Response> Api::answer(const Request& request, std::vector<std::string>& w
 
 Result<Response> Api::serve_resource(const Request& request, const RequestInfo& info, const User& user,
                                      std::vector<std::string>& warnings) {
-  if (!discovery_.has_version(info.group, info.version))
+  const registry::ServedKind* served = options_.registry.find(info.group, info.version, info.resource);
+  if (served == nullptr) {
+    if (documents()->discovery.has_version(info.group, info.version)) return resource_not_found();
     return Response(text_reply(404, "404 page not found\n"));
-  const registry::Resource* resource = options_.registry.find(info.group, info.version, info.resource);
-  if (resource == nullptr) return resource_not_found();
-  TRY_ASSIGN(Verb verb, find_verb(info, *resource));
+  }
+  TRY_ASSIGN(Verb verb, find_verb(info, *served->kind));
   TRY_ASSIGN(registry::RequestContext context, context_of(request, info, user));
-  Call call{request, info,   user, *resource, options_.registry, options_.nodes, options_.clock.wall_now(),
-            {},      context};
+  if (!served->warning.empty()) context.warnings.push_back(served->warning);
+  Call call{request,           info,           user,
+            *served,           *served->resource, options_.registry,
+            options_.nodes,    options_.clock.wall_now(), {},
+            std::move(context)};
   bool plain = info.subresource.empty() || info.subresource == "status" || info.subresource == "scale";
   if (plain) {
     TRY_ASSIGN(call.form, negotiate(request));
+    call.form.served = served;
   }
   Result<Response> response = verb.run(call);
   warnings = std::move(call.context.warnings);
@@ -154,8 +167,9 @@ Result<Response> Api::serve_path(const Request& request) {
                      {"id_token_signing_alg_values_supported", {"ES256"}}};
     return Response(json_reply(200, document.dump()));
   }
-  if (std::optional<Reply> document = openapi_.serve(request)) return Response(std::move(*document));
-  if (std::optional<Reply> document = discovery_.serve(request)) return Response(std::move(*document));
+  std::shared_ptr<Documents> served = documents();
+  if (std::optional<Reply> document = served->openapi.serve(request)) return Response(std::move(*document));
+  if (std::optional<Reply> document = served->discovery.serve(request)) return Response(std::move(*document));
   if (path == "/") {
     Json paths = {"/api",        "/api/v1",     "/apis",   "/healthz", "/livez",
                   "/openapi/v2", "/openapi/v3", "/readyz", "/version"};

@@ -49,8 +49,17 @@ class Api {
   Reply health(const Request& request) const;
 
   ApiOptions options_;
-  Discovery discovery_;
-  OpenApi openapi_;
+  /// The documents about what is served, made anew when that changes.
+  struct Documents {
+    Documents(const registry::Catalogue& catalogue, const std::string& git_version);
+    std::uint64_t generation;
+    Discovery discovery;
+    OpenApi openapi;
+  };
+  std::shared_ptr<Documents> documents();
+
+  Mutex mutex_;
+  std::shared_ptr<Documents> documents_ GUARDED_BY(mutex_);
 };
 
 }  // namespace skiff::apiserver

@@ -27,16 +27,30 @@ std::string head(std::string_view kind, std::string_view api_version, const regi
                      list_metadata(page));
 }
 
-Chunk object_list(const api::KindInfo& kind, const registry::ListPage& page) {
-  std::string out = head(std::string(kind.kind) + "List", kind.api_version(), page);
+bool converts(const Form& form) { return form.served != nullptr && form.served->conversion != nullptr; }
+
+Chunk join_items(std::string out, const std::vector<std::string_view>& items) {
   size_t size = out.size() + 3;
-  for (const registry::Object& item : page.items) size += item.json().size() + 1;
+  for (std::string_view item : items) size += item.size() + 1;
   out.reserve(size);
-  for (const registry::Object& item : page.items) {
+  for (std::string_view item : items) {
     if (out.back() != '[') out.push_back(',');
-    out.append(item.json());
+    out.append(item);
   }
   return std::make_shared<std::string>(std::move(out.append("]}\n")));
+}
+
+Result<Chunk> object_list(const Form& form, const registry::ListPage& page) {
+  const api::KindInfo& kind = *form.served->kind;
+  std::string start = head(std::string(kind.kind) + "List", kind.api_version(), page);
+  if (converts(form)) {
+    TRY_ASSIGN(std::vector<std::string> items, registry::in_version(*form.served, page.items));
+    return join_items(std::move(start), {items.begin(), items.end()});
+  }
+  std::vector<std::string_view> items;
+  items.reserve(page.items.size());
+  for (const registry::Object& item : page.items) items.push_back(item.json());
+  return join_items(std::move(start), items);
 }
 
 Chunk metadata_list(const Form& form, const registry::ListPage& page) {
@@ -104,41 +118,47 @@ Result<Form> negotiate(const Request& request) {
   return Error(Code::NotAcceptable, "only the following media types are accepted: application/json");
 }
 
-Chunk write_object(const Form& form, const registry::Object& object, WallTime now) {
-  switch (form.kind) {
-    case Form::Kind::Object:
-      return object.shared_json();
-    case Form::Kind::Table:
-      return table_of_one(form, object.any(), &object.json(), now);
-    case Form::Kind::Metadata:
-      return std::make_shared<std::string>(partial_metadata(object.metadata(), form.version));
+Result<Chunk> write_object(const Form& form, const registry::Object& object, WallTime now) {
+  if (form.kind == Form::Kind::Metadata)
+    return Chunk(std::make_shared<std::string>(partial_metadata(object.metadata(), form.version)));
+  Chunk json = object.shared_json();
+  if (converts(form)) {
+    TRY_ASSIGN(std::string converted, registry::in_version(*form.served, *json));
+    json = std::make_shared<std::string>(std::move(converted));
   }
-  return nullptr;
+  if (form.kind == Form::Kind::Object) return json;
+  return table_of_one(form, object.any(), json.get(), now);
 }
 
-Chunk write_object(const Form& form, const client::AnyRef& object, WallTime now) {
+Result<Chunk> write_object(const Form& form, const client::AnyRef& object, WallTime now) {
   switch (form.kind) {
     case Form::Kind::Object:
-      return std::make_shared<std::string>(api::encode_json(*object.kind().type, object.get()));
+      return Chunk(std::make_shared<std::string>(api::encode_json(*object.kind().type, object.get())));
     case Form::Kind::Table:
       return table_of_one(form, object, nullptr, now);
     case Form::Kind::Metadata:
-      return std::make_shared<std::string>(partial_metadata(object.metadata(), form.version));
+      return Chunk(std::make_shared<std::string>(partial_metadata(object.metadata(), form.version)));
   }
-  return nullptr;
+  return Chunk();
 }
 
-Chunk write_list(const Form& form, const api::KindInfo& kind, const registry::ListPage& page, WallTime now) {
-  if (form.kind == Form::Kind::Object) return object_list(kind, page);
+Result<Chunk> write_list(const Form& form, const registry::ListPage& page, WallTime now) {
+  if (form.kind == Form::Kind::Object) return object_list(form, page);
   if (form.kind == Form::Kind::Metadata) return metadata_list(form, page);
+  bool whole = converts(form) && form.table.include == TableOptions::Include::Object;
+  std::vector<std::string> converted;
+  if (whole) {
+    TRY_ASSIGN(converted, registry::in_version(*form.served, page.items));
+  }
   std::vector<TableItem> items;
   items.reserve(page.items.size());
-  for (const registry::Object& item : page.items) items.push_back({item.any(), &item.json()});
+  for (size_t i = 0; i < page.items.size(); ++i)
+    items.push_back({page.items[i].any(), whole ? &converted[i] : &page.items[i].json()});
   api::ListMeta metadata;
   metadata.resourceVersion = std::to_string(page.revision);
   metadata.continue_ = page.continue_token;
   metadata.remainingItemCount = page.remaining;
-  return table_of(form, kind, items, metadata, now);
+  return table_of(form, *form.served->resource->kind, items, metadata, now);
 }
 
 }  // namespace skiff::apiserver

@@ -15,6 +15,7 @@ struct Form {
   enum class Kind { Object, Table, Metadata } kind = Kind::Object;
   std::string version = "v1";  // of meta.k8s.io, for tables and metadata
   TableOptions table;
+  const registry::ServedKind* served = nullptr;  // the version to answer in; null: as it is stored
 };
 
 /// One entry of an Accept header.
@@ -29,10 +30,11 @@ bool is_json(const MediaType& type);
 /// NotAcceptable when nothing that is accepted can be made.
 Result<Form> negotiate(const Request& request);
 
-/// `object` in `form`, without a line break, so that it can stand in a watch event.
-Chunk write_object(const Form& form, const registry::Object& object, WallTime now);
-/// The same for an object that was not read from the store.
-Chunk write_object(const Form& form, const client::AnyRef& object, WallTime now);
-Chunk write_list(const Form& form, const api::KindInfo& kind, const registry::ListPage& page, WallTime now);
+/// `object` in `form`, without a line break, so that it can stand in a watch event. Fails when it cannot be converted.
+Result<Chunk> write_object(const Form& form, const registry::Object& object, WallTime now);
+/// The same for an object that was not read from the store, which is never converted.
+Result<Chunk> write_object(const Form& form, const client::AnyRef& object, WallTime now);
+/// `form` must name the served kind.
+Result<Chunk> write_list(const Form& form, const registry::ListPage& page, WallTime now);
 
 }  // namespace skiff::apiserver

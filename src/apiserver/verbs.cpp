@@ -127,8 +127,7 @@ Result<client::DeleteOptions> delete_options(const Call& call, registry::Request
 
 }  // namespace
 
-Result<Verb> find_verb(const RequestInfo& info, const registry::Resource& resource) {
-  const api::KindInfo& kind = *resource.kind;
+Result<Verb> find_verb(const RequestInfo& info, const api::KindInfo& kind) {
   bool one = info.verb != "list" && info.verb != "watch" && info.verb != "deletecollection";
   // One object of a namespaced kind lives below its namespace; nothing else does.
   if (!kind.namespaced && !info.namespace_.empty() && info.resource != "namespaces")
@@ -167,11 +166,13 @@ Result<ListQuery> list_query(const Call& call) {
 }
 
 Result<Response> answer(Call& call, int status, const Object& object) {
-  return Response(Reply{status, "application/json", {}, write_object(call.form, object, call.now)});
+  TRY_ASSIGN(Chunk body, write_object(call.form, object, call.now));
+  return Response(Reply{status, "application/json", {}, std::move(body)});
 }
 
 Result<Response> answer(Call& call, int status, const client::AnyRef& object) {
-  return Response(Reply{status, "application/json", {}, write_object(call.form, object, call.now)});
+  TRY_ASSIGN(Chunk body, write_object(call.form, object, call.now));
+  return Response(Reply{status, "application/json", {}, std::move(body)});
 }
 
 Result<Response> get_object(Call& call) {
@@ -183,21 +184,21 @@ Result<Response> get_object(Call& call) {
 Result<Response> list_objects(Call& call) {
   TRY_ASSIGN(ListQuery query, list_query(call));
   TRY_ASSIGN(registry::ListPage page, call.registry.list(call.resource, query));
-  return Response(
-      Reply{200, "application/json", {}, write_list(call.form, *call.resource.kind, page, call.now)});
+  TRY_ASSIGN(Chunk body, write_list(call.form, page, call.now));
+  return Response(Reply{200, "application/json", {}, std::move(body)});
 }
 
 Result<Response> create_object(Call& call) {
-  TRY_ASSIGN(std::string body, json_body(call.request, *call.resource.kind->type));
-  TRY_ASSIGN(registry::Draft draft, call.registry.decode(*call.resource.kind, body, call.context));
+  TRY_ASSIGN(std::string body, json_body(call.request, *call.served.kind->type));
+  TRY_ASSIGN(registry::Draft draft, call.registry.decode(call.served, body, call.context));
   std::string where = call.resource.kind->namespaced ? call.info.namespace_ : "";
   TRY_ASSIGN(Object object, call.registry.create(call.resource, where, std::move(draft), call.context));
   return answer(call, 201, object);
 }
 
 Result<Response> update_object(Call& call) {
-  TRY_ASSIGN(std::string body, json_body(call.request, *call.resource.kind->type));
-  TRY_ASSIGN(registry::Draft draft, call.registry.decode(*call.resource.kind, body, call.context));
+  TRY_ASSIGN(std::string body, json_body(call.request, *call.served.kind->type));
+  TRY_ASSIGN(registry::Draft draft, call.registry.decode(call.served, body, call.context));
   TRY_ASSIGN(registry::UpdateResult result, call.registry.update(call.resource, call.key(), std::move(draft),
                                                                  call.info.subresource, call.context));
   return answer(call, result.created ? 201 : 200, result.object);
@@ -205,7 +206,7 @@ Result<Response> update_object(Call& call) {
 
 Result<Response> patch_object(Call& call) {
   TRY_ASSIGN(PatchType type, patch_type(call.request));
-  TRY_ASSIGN(Object object, call.registry.patch(call.resource, call.key(), type, call.request.body,
+  TRY_ASSIGN(Object object, call.registry.patch(call.served, call.key(), type, call.request.body,
                                                 call.info.subresource, call.context));
   return answer(call, 200, object);
 }
@@ -215,7 +216,7 @@ Result<Response> delete_object(Call& call) {
   TRY_ASSIGN(registry::Removal removal,
              call.registry.remove(call.resource, call.key(), options, call.context));
   if (!removal.gone || call.resource.strategy.returns_deleted) return answer(call, 200, removal.object);
-  const api::KindInfo& kind = *call.resource.kind;
+  const api::KindInfo& kind = *call.served.kind;
   return Response(json_reply(
       200, success_document(call.info.name, kind.group, kind.plural, removal.object.metadata().uid)));
 }
@@ -226,8 +227,8 @@ Result<Response> delete_collection(Call& call) {
   registry::ListPage page;
   TRY_ASSIGN(page.items, call.registry.remove_collection(call.resource, query, options, call.context));
   page.revision = call.registry.revision();
-  return Response(
-      Reply{200, "application/json", {}, write_list(call.form, *call.resource.kind, page, call.now)});
+  TRY_ASSIGN(Chunk body, write_list(call.form, page, call.now));
+  return Response(Reply{200, "application/json", {}, std::move(body)});
 }
 
 Result<PatchType> patch_type(const Request& request) {

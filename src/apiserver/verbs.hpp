@@ -15,7 +15,8 @@ struct Call {
   const Request& request;
   const RequestInfo& info;
   const User& user;
-  const registry::Resource& resource;
+  const registry::ServedKind& served;    // the version the client speaks
+  const registry::Resource& resource;    // and what it is stored as
   registry::Registry& registry;
   const client::NodeAccessByName& nodes;
   WallTime now;
@@ -33,7 +34,7 @@ struct Verb {
 };
 
 /// The function for `info`'s verb and subresource. NotFound or MethodNotAllowed when there is none.
-Result<Verb> find_verb(const RequestInfo& info, const registry::Resource& resource);
+Result<Verb> find_verb(const RequestInfo& info, const api::KindInfo& kind);
 
 /// Selectors, paging and revisions from the query. BadRequest when one is malformed.
 Result<registry::ListQuery> list_query(const Call& call);

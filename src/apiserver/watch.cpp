@@ -44,8 +44,7 @@ struct WatchOptions {
 /// One watch: lives until its stream is over. Events come from the store's writer, ticks from the streamer.
 class WatchStream final : public registry::EventSink {
  public:
-  WatchStream(const api::KindInfo& kind, Form form, std::shared_ptr<StreamSink> sink)
-      : kind_(kind), form_(std::move(form)), sink_(std::move(sink)) {}
+  WatchStream(Form form, std::shared_ptr<StreamSink> sink) : form_(std::move(form)), sink_(std::move(sink)) {}
 
   void on_event(const ObjectEvent& event) override { send(event.type, event.object); }
   void on_closed(const Error& why) override {
@@ -54,9 +53,10 @@ class WatchStream final : public registry::EventSink {
   }
 
   void send(ObjectEvent::Type type, const registry::Object& object) {
-    Chunk body = write_object(form_, object, SystemClock().wall_now());
+    Result<Chunk> body = write_object(form_, object, SystemClock().wall_now());
+    if (!body.ok()) return on_closed(body.error());
     form_.table.headers = false;  // only a watch's first table names its columns
-    sink_->write({text_.head(type), std::move(body), text_.end});
+    sink_->write({text_.head(type), std::move(body).value(), text_.end});
   }
   void send_error(const Error& why) {
     sink_->write({constant(R"({"type":"ERROR","object":)"), constant(status_document(why)), text_.end});
@@ -69,7 +69,6 @@ class WatchStream final : public registry::EventSink {
   void let_go();
 
  private:
-  const api::KindInfo& kind_;
   Form form_;
   const EventText text_;
   const std::shared_ptr<StreamSink> sink_;
@@ -84,8 +83,8 @@ void WatchStream::send_bookmark(std::int64_t revision, bool initial_end) {
   std::string metadata = fmt::format(R"({{"resourceVersion":"{}"{}}})", revision, annotations);
   std::string object;
   if (form_.kind == Form::Kind::Object) {
-    object = fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{}}})", kind_.kind,
-                         kind_.api_version(), metadata);
+    object = fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{}}})", form_.served->kind->kind,
+                         form_.served->kind->api_version(), metadata);
   } else if (form_.kind == Form::Kind::Metadata) {
     object = fmt::format(R"({{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{}","metadata":{}}})",
                          form_.version, metadata);
@@ -194,7 +193,7 @@ Result<Response> watch_objects(Call& call) {
   const registry::Resource& resource = call.resource;
   reply.start = [&registry, &resource, query, options, made, form = call.form](
                     std::shared_ptr<StreamSink> sink, std::stop_token) {
-    auto stream = std::make_shared<WatchStream>(*resource.kind, form, sink);
+    auto stream = std::make_shared<WatchStream>(form, sink);
     made->store(stream);
     auto after = static_cast<store::Revision>(options.after);
     if (options.initial_events || options.legacy_snapshot) {

@@ -140,7 +140,7 @@ Result<AnyRef> LocalClient::patch(const api::KindInfo& kind, const ObjectKey& ke
                                   const std::string& body, const std::string& subresource) {
   RequestContext context = administrator();
   if (subresource == "scale") return registry_.patch_scale(registry_.of(kind), key, type, body, context);
-  TRY_ASSIGN(Object patched, registry_.patch(registry_.of(kind), key, type, body, subresource, context));
+  TRY_ASSIGN(Object patched, registry_.patch(as_stored(registry_.of(kind)), key, type, body, subresource, context));
   return patched.any();
 }
 

@@ -1,5 +1,9 @@
 #include "registry/registry.hpp"
 
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
 #include "api/defaults.hpp"
 #include "api/json.hpp"
 #include "base/encoding.hpp"
@@ -17,8 +21,13 @@ std::string Resource::key(const client::ObjectKey& key) const {
 Registry::Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges)
     : store_(store), clock_(clock), random_(random), ranges_(std::make_shared<ServiceRanges>(ranges)),
       resources_(all_resources(ranges_)), local_client_(std::make_unique<LocalClient>(*this, clock)) {
+  for (const Resource& resource : resources_) built_in_.push_back({&resource, resource.kind, nullptr, ""});
+  other_versions_ = other_versions(resources_);
+  {
+    MutexLock lock(publishing_);
+    serve_all();
+  }
   for (const Resource& resource : resources_) {
-    by_kind_[resource.kind] = &resource;
     if (!resource.strategy.adopt) continue;
     Result<ListPage> present = list(resource, {});
     if (!present.ok()) continue;  // a list of the newest state reads memory only
@@ -28,13 +37,37 @@ Registry::Registry(store::Store& store, Clock& clock, Random& random, const Serv
 
 Registry::~Registry() = default;
 
-const Resource* Registry::find(std::string_view group, std::string_view version, std::string_view plural) const {
-  const api::KindInfo* kind = api::find_resource(group, version, plural);
-  auto found = by_kind_.find(kind);
-  return found == by_kind_.end() ? nullptr : found->second;
+const Resource& Registry::of(const api::KindInfo& kind) const {
+  // The pointer outlives the snapshot: resources are kept as long as the registry.
+  const Resource* resource = catalogue()->of(kind);
+  if (resource == nullptr) {
+    std::fprintf(stderr, "kind '%s' of '%s' is not stored\n", kind.kind, kind.api_version().c_str());
+    std::abort();
+  }
+  return *resource;
 }
 
-const Resource& Registry::of(const api::KindInfo& kind) const { return *by_kind_.at(&kind); }
+void Registry::serve_all() {
+  std::vector<const ServedKind*> served;
+  for (const ServedKind& one : built_in_) served.push_back(&one);
+  for (const ServedKind& one : other_versions_.served) served.push_back(&one);
+  for (const auto& [name, publication] : published_)
+    for (const ServedKind& one : publication->versions) served.push_back(&one);
+  std::shared_ptr<const Catalogue> last = catalogue_.load();
+  catalogue_.store(std::make_shared<const Catalogue>(std::move(served), last ? last->generation() + 1 : 1));
+}
+
+void Registry::publish(const std::string& name, Publication publication) {
+  MutexLock lock(publishing_);
+  kept_.push_back(std::make_unique<const Publication>(std::move(publication)));
+  published_[name] = kept_.back().get();
+  serve_all();
+}
+
+void Registry::retire(const std::string& name) {
+  MutexLock lock(publishing_);
+  if (published_.erase(name) > 0) serve_all();
+}
 
 namespace {
 
@@ -49,6 +82,11 @@ Status check_type(const api::DecodeReport& report, const api::KindInfo& kind) {
     return api::bad_request(fmt::format("the API version in the data ({}) does not match the expected API version ({})",
                                         report.api_version, api_version));
   return ok();
+}
+
+std::string text_member(const nlohmann::json& object, const char* name) {
+  auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 Status judge_strictness(const api::DecodeReport& report, const api::KindInfo& kind, RequestContext& context) {
@@ -78,6 +116,24 @@ Result<Draft> Registry::decode(const api::KindInfo& kind, std::string_view body,
   TRY(judge_strictness(report, kind, context));
   api::apply_defaults(*kind.type, draft.value.get());
   return draft;
+}
+
+Result<Draft> Registry::decode(const ServedKind& served, std::string_view body, RequestContext& context) const {
+  if (served.conversion == nullptr) return decode(*served.kind, body, context);
+  std::vector<nlohmann::json> objects(1);
+  api::DecodeReport seen;
+  if (served.has_own_type()) {
+    TRY_ASSIGN(Draft draft, decode(*served.kind, body, context));
+    TRY_ASSIGN(objects[0], api::parse_json(api::encode_json(*draft.kind->type, draft.value.get())));
+  } else {
+    TRY_ASSIGN(objects[0], api::parse_json(body));
+    if (!objects[0].is_object()) return decode(*served.resource->kind, body, context);  // fails in the right words
+    seen.api_version = text_member(objects[0], "apiVersion");
+    seen.kind = text_member(objects[0], "kind");
+    TRY(check_type(seen, *served.kind));
+  }
+  TRY(served.conversion->to_stored(objects));
+  return decode(*served.resource->kind, objects[0].dump(), context);
 }
 
 Result<Object> Registry::get(const Resource& resource, const ObjectKey& key) const {

@@ -2,6 +2,7 @@
 // The verbs of the API over the store, for every kind alike: decode, default, admit, validate, write by
 // compare-and-swap. Nothing here knows HTTP; the API server and the in-process client both call it.
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -11,9 +12,12 @@
 
 #include "api/selector.hpp"
 #include "base/clock.hpp"
+#include "base/mutex.hpp"
 #include "base/random.hpp"
 #include "client/client.hpp"
+#include "registry/catalogue.hpp"
 #include "registry/object.hpp"
+#include "registry/kinds/other_versions.hpp"
 #include "registry/kinds/service_ranges.hpp"
 #include "registry/resource.hpp"
 #include "store/store.hpp"
@@ -88,14 +92,27 @@ class Registry {
   Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges = {});
   ~Registry();
 
-  /// Null when there is no such resource.
-  const Resource* find(std::string_view group, std::string_view version, std::string_view plural) const;
+  /// Everything served now; a snapshot.
+  std::shared_ptr<const Catalogue> catalogue() const { return catalogue_.load(); }
+  /// Null when there is no such resource. What is returned lives as long as the registry.
+  const ServedKind* find(std::string_view group, std::string_view version, std::string_view plural) const {
+    return catalogue()->find(group, version, plural);
+  }
+  /// The resource that stores `kind`, which must be served.
   const Resource& of(const api::KindInfo& kind) const;
+  /// The resources that are built in.
   const std::vector<Resource>& resources() const { return resources_; }
+
+  /// Serves a further resource from now on, in place of the one that was published under `name` before. Requests and
+  /// watches under way go on with what they found.
+  void publish(const std::string& name, Publication publication);
+  void retire(const std::string& name);
 
   /// Decodes a request body of `kind`, checks apiVersion and kind, applies defaults. Unknown and duplicate fields are
   /// an error or a warning as the context says. BadRequest in kube-apiserver's words.
   Result<Draft> decode(const api::KindInfo& kind, std::string_view body, RequestContext& context) const;
+  /// The same for an object of a served version; the draft is of the stored one.
+  Result<Draft> decode(const ServedKind& served, std::string_view body, RequestContext& context) const;
 
   Result<Object> get(const Resource& resource, const ObjectKey& key) const;
   Result<ListPage> list(const Resource& resource, const ListQuery& query) const;
@@ -110,7 +127,8 @@ class Registry {
   /// subresource: "" or "status" (others have functions of their own in subresources.hpp).
   Result<UpdateResult> update(const Resource& resource, const ObjectKey& key, Draft draft,
                               const std::string& subresource, RequestContext& context);
-  Result<Object> patch(const Resource& resource, const ObjectKey& key, client::PatchType type, std::string_view body,
+  /// The patch applies to the object as clients of `served` see it.
+  Result<Object> patch(const ServedKind& served, const ObjectKey& key, client::PatchType type, std::string_view body,
                        const std::string& subresource, RequestContext& context);
   Result<Removal> remove(const Resource& resource, const ObjectKey& key, const client::DeleteOptions& options,
                          RequestContext& context);
@@ -148,8 +166,15 @@ class Registry {
   Clock& clock_;
   Random& random_;
   std::shared_ptr<ServiceRanges> ranges_;
+  void serve_all() REQUIRES(publishing_);
+
   std::vector<Resource> resources_;
-  std::map<const api::KindInfo*, const Resource*> by_kind_;
+  OtherVersions other_versions_;
+  Mutex publishing_;
+  std::map<std::string, const Publication*> published_ GUARDED_BY(publishing_);
+  std::vector<std::unique_ptr<const Publication>> kept_ GUARDED_BY(publishing_);  // also what was retired
+  std::vector<ServedKind> built_in_;
+  std::atomic<std::shared_ptr<const Catalogue>> catalogue_;
   TokenSigner token_signer_;
   const Authorizer* authorizer_ = &always_allow();
   std::unique_ptr<client::Client> local_client_;

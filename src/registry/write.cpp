@@ -225,15 +225,19 @@ Status check_patch_shape(client::PatchType type, const nlohmann::json& patch) {
 
 }  // namespace
 
-Result<Object> Registry::patch(const Resource& resource, const ObjectKey& key, client::PatchType type,
+Result<Object> Registry::patch(const ServedKind& served, const ObjectKey& key, client::PatchType type,
                                std::string_view body, const std::string& subresource, RequestContext& context) {
+  const Resource& resource = *served.resource;
   TRY_ASSIGN(nlohmann::json patch, api::parse_json(body));
   TRY(check_patch_shape(type, patch));
+  const size_t warned = context.warnings.size();
   return mutate(resource, key, subresource, context, [&](Draft& next, const AnyRef& current) -> Status {
-    TRY_ASSIGN(nlohmann::json document, api::parse_json(api::encode_json(*resource.kind->type, current.get())));
-    TRY_ASSIGN(nlohmann::json patched, patched_document(document, type, patch, *resource.kind->type));
-    context.warnings.clear();
-    TRY_ASSIGN(next, decode(*resource.kind, patched.dump(), context));
+    std::string stored = api::encode_json(*resource.kind->type, current.get());
+    TRY_ASSIGN(std::string seen, in_version(served, stored));
+    TRY_ASSIGN(nlohmann::json document, api::parse_json(seen));
+    TRY_ASSIGN(nlohmann::json patched, patched_document(document, type, patch, *served.kind->type));
+    context.warnings.resize(warned);  // those of an earlier attempt
+    TRY_ASSIGN(next, decode(served, patched.dump(), context));
     TRY(check_preconditions(resource, next.metadata(), current.metadata()));
     if (next.metadata().name != key.name || next.metadata().namespace_ != key.namespace_) {
       api::FieldErrors errors;

@@ -9,7 +9,6 @@
 #include "api/gen/coordination.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
-#include "api/gen/events.hpp"
 #include "api/gen/flowcontrol.hpp"
 #include "api/gen/networking.hpp"
 #include "api/gen/node.hpp"
@@ -48,7 +47,6 @@ std::vector<Resource> plain_kinds() {
       define<api::ResourceQuota>({.create_on_update = true, .returns_deleted = true}),
       define<api::ServiceAccount>({.returns_deleted = true}),
       define<api::EndpointSlice>({.counts_generation = true}),
-      define<api::EventsEvent>({}),
       // Heartbeats: never written to disk while the nodes live in this process.
       define<api::Lease>({.create_on_update = true, .durable = false}),
       define<api::FlowSchema>({.counts_generation = true}),
@@ -61,6 +59,7 @@ std::vector<Resource> plain_kinds() {
       define<api::RuntimeClass>({}),
       define<api::PodTemplate>({.returns_deleted = true}),
       define<api::PodDisruptionBudget>({.counts_generation = true}),
+      define<api::PodSecurityPolicy>({}),
       define<api::ClusterRole>({.name_problems = api::path_segment_problems, .create_on_update = true}),
       define<api::ClusterRoleBinding>({.name_problems = api::path_segment_problems, .create_on_update = true}),
       define<api::Role>({.name_problems = api::path_segment_problems, .create_on_update = true}),

@@ -124,7 +124,7 @@ TEST_CASE("an update that changes nothing writes nothing") {
   REQUIRE(c.create<api::ConfigMap>(R"({"metadata":{"name":"a"},"data":{"k":"v"}})").ok());
   store::Revision before = c.registry.revision();
   RequestContext context;
-  CHECK(c.registry.patch(c.resource<api::ConfigMap>(), {"default", "a"}, client::PatchType::Merge,
+  CHECK(c.registry.patch(as_stored(c.resource<api::ConfigMap>()), {"default", "a"}, client::PatchType::Merge,
                          R"({"data":{"k":"v"}})", "", context).ok());
   CHECK(c.registry.revision() == before);
 }
@@ -158,7 +158,7 @@ TEST_CASE("finalizers hold an object until they are gone") {
   Removal removal = c.registry.remove(maps, {"default", "a"}, {}, context).value();
   CHECK_FALSE(removal.gone);
   CHECK(static_cast<bool>(removal.object.metadata().deletionTimestamp));
-  REQUIRE(c.registry.patch(maps, {"default", "a"}, client::PatchType::Merge, R"({"metadata":{"finalizers":null}})", "",
+  REQUIRE(c.registry.patch(as_stored(maps), {"default", "a"}, client::PatchType::Merge, R"({"metadata":{"finalizers":null}})", "",
                            context).ok());
   CHECK(c.registry.get(maps, {"default", "a"}).error().code() == Code::NotFound);
 }
@@ -232,7 +232,7 @@ TEST_CASE("a watch with a selector sees objects come and go") {
   REQUIRE(c.create<api::ConfigMap>(R"({"metadata":{"name":"a"}})").ok());
   RequestContext context;
   auto label = [&](const char* value) {
-    REQUIRE(c.registry.patch(c.resource<api::ConfigMap>(), {"default", "a"}, client::PatchType::Merge,
+    REQUIRE(c.registry.patch(as_stored(c.resource<api::ConfigMap>()), {"default", "a"}, client::PatchType::Merge,
                              fmt::format(R"({{"metadata":{{"labels":{{"on":"{}"}}}}}})", value), "", context).ok());
   };
   label("1");
@@ -307,7 +307,7 @@ TEST_CASE("many writers of one object lose nothing") {
         for (int i = 0; i < 10; ++i) {
           RequestContext context;
           std::string body = fmt::format(R"({{"data":{{"k{}-{}":"v"}}}})", w, i);
-          if (!c.registry.patch(c.resource<api::ConfigMap>(), {"default", "a"}, client::PatchType::Merge, body, "",
+          if (!c.registry.patch(as_stored(c.resource<api::ConfigMap>()), {"default", "a"}, client::PatchType::Merge, body, "",
                                 context).ok()) std::abort();
         }
       });
@@ -319,7 +319,7 @@ TEST_CASE("every kind is served and can be made from nothing but a name") {
   Cluster c;
   for (const Resource& resource : c.registry.resources()) {
     INFO(resource.kind->kind);
-    CHECK(c.registry.find(resource.kind->group, resource.kind->version, resource.kind->plural) == &resource);
+    CHECK(c.registry.find(resource.kind->group, resource.kind->version, resource.kind->plural)->resource == &resource);
     CHECK(c.registry.list(resource, {}).ok());
   }
 }
