@@ -3,6 +3,7 @@
 
 #include "api/default_rules.hpp"
 #include "api/json.hpp"
+#include "api/open_type.hpp"
 #include "api/values.hpp"
 
 namespace skiff::api {
@@ -66,6 +67,9 @@ void visit(const FieldInfo& field, void* member) {
 
 }  // namespace
 
-void apply_defaults(const TypeInfo& type, void* object) { default_struct(type, object); }
+void apply_defaults(const TypeInfo& type, void* object) {
+  default_struct(type, object);
+  if (type.open) type.open->apply_defaults(object);
+}
 
 }  // namespace skiff::api

@@ -14,6 +14,7 @@ namespace skiff::api {
 
 struct TypeInfo;
 struct KindInfo;
+class OpenType;
 
 enum class ValueKind : std::uint8_t {
   String, Bool, Int32, Int64, Double, Bytes, Time, MicroTime, Quantity, IntOrString, Raw, Struct,
@@ -71,6 +72,7 @@ struct TypeInfo {
   std::span<const FieldInfo> fields;
   const KindInfo* kind;         // null unless it carries apiVersion and kind
   const ObjectOps* ops;         // null unless it has a kind
+  const OpenType* open = nullptr;  // of a type whose members are not all in `fields` (open_type.hpp)
 };
 
 struct SubresourceInfo {

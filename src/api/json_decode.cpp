@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "api/json.hpp"
+#include "api/open_type.hpp"
 #include "api/values.hpp"
 #include "base/encoding.hpp"
 
@@ -39,9 +41,13 @@ std::string go_type(const FieldInfo& field, bool element) {
   return name;
 }
 
-// Collects a value of any shape as compact JSON text.
+// Collects a value of any shape as compact JSON text. What stands in an open type is as much of the object as any
+// field, so duplicate members are noticed there.
 class RawText {
  public:
+  explicit RawText(std::vector<std::string>* duplicates = nullptr, std::string path = "")
+      : duplicates_(duplicates), path_(std::move(path)) {}
+
   void separator() {
     if (!text_.empty() && text_.back() != '{' && text_.back() != '[' && text_.back() != ':') text_ += ',';
   }
@@ -49,26 +55,54 @@ class RawText {
     separator();
     append_json_string(text_, name);
     text_ += ':';
+    if (!duplicates_) return;
+    Level& level = levels_.back();
+    level.name = name;
+    if (!level.seen.insert(name).second) duplicates_->push_back(fmt::format("duplicate field \"{}\"", path()));
   }
   void open(char bracket) {
     separator();
+    count();
     text_ += bracket;
     ++depth_;
+    if (duplicates_) levels_.push_back({.array = bracket == '['});
   }
   void close(char bracket) {
     text_ += bracket;
     --depth_;
+    if (duplicates_) levels_.pop_back();
   }
   void scalar(const std::string& text) {
     separator();
+    count();
     text_ += text;
   }
   bool complete() const { return depth_ == 0; }
   std::string take() { return std::move(text_); }
 
  private:
+  struct Level {
+    bool array = false;
+    size_t index = 0;  // of the next element
+    std::string name = {};
+    std::set<std::string> seen = {};
+  };
+
+  void count() {
+    if (!levels_.empty()) ++levels_.back().index;
+  }
+  std::string path() const {
+    std::string text = path_;
+    for (const Level& level : levels_)
+      text += level.array ? fmt::format("[{}]", level.index - 1) : "." + level.name;
+    return text;
+  }
+
   std::string text_;
   int depth_ = 0;
+  std::vector<std::string>* duplicates_;
+  std::string path_;
+  std::vector<Level> levels_;  // only while duplicates are looked for
 };
 
 // One open object or array.
@@ -90,7 +124,20 @@ struct Slot {
   void* target = nullptr;
   bool element = false;      // an element of the field's list or map, not the whole
   bool string_element = false;  // a string inside a StringList
+  bool open = false;         // a member of an open type that no field describes; target is the Raw that collects them
 };
+
+// The field that collects the other members of an open type.
+const FieldInfo* rest_of(const TypeInfo& type) { return type.open ? &type.fields.back() : nullptr; }
+
+// Null also for the nameless field of an open type, which is no member of the document.
+const FieldInfo* member_of(const TypeInfo& type, std::string_view name) {
+  return name.empty() ? nullptr : find_field(type, name);
+}
+
+bool is_type_meta(const TypeInfo& type, std::string_view name) {
+  return type.kind && (name == "apiVersion" || name == "kind");
+}
 
 class Decoder : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -153,8 +200,9 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
     if (skip_depth_ > 0 || frames_.empty()) return false;
     Frame& frame = frames_.back();
     if (frame.type) {
-      const FieldInfo* field = find_field(*frame.type, frame.name);
-      return field && field->value == ValueKind::Raw;
+      const FieldInfo* field = member_of(*frame.type, frame.name);
+      if (!field) return frame.type->open && !is_type_meta(*frame.type, frame.name);
+      return field->value == ValueKind::Raw;
     }
     return frame.field->value == ValueKind::Raw;
   }
@@ -205,12 +253,14 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   Slot member_slot(Frame& frame) {
-    const FieldInfo* field = find_field(*frame.type, frame.name);
-    bool type_meta = frame.type->kind && (frame.name == "apiVersion" || frame.name == "kind");
+    const FieldInfo* field = member_of(*frame.type, frame.name);
+    bool type_meta = is_type_meta(*frame.type, frame.name);
     if (std::find(frame.seen.begin(), frame.seen.end(), frame.name) != frame.seen.end())
       report_.strict.push_back(fmt::format("duplicate field \"{}\"", path(true)));
     else
       frame.seen.push_back(frame.name);
+    if (const FieldInfo* rest = rest_of(*frame.type); rest && !field && !type_meta)
+      return {Slot::Kind::Value, rest, field_at(frame.target, *rest), false, false, true};
     if (!field) {
       if (!type_meta) report_.strict.push_back(fmt::format("unknown field \"{}\"", path(true)));
       return {Slot::Kind::Skip};
@@ -235,6 +285,7 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
     Slot slot = next_slot();
     if (slot.kind == Slot::Kind::Skip) return true;
     if (slot.kind == Slot::Kind::Nowhere) return what == "null" ? true : mismatch(what, slot);
+    if (slot.open) return add_member(static_cast<Raw*>(slot.target), literal);
     if (is_raw && (slot.element || slot.field->shape == Shape::Plain)) {
       if (what != "null") static_cast<Raw*>(slot.target)->json = literal;
       return true;
@@ -341,7 +392,8 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     if (is_raw && (slot.element || slot.field->shape == Shape::Plain)) {
-      raw_.emplace();
+      raw_ = slot.open ? RawText(&report_.strict, path(true)) : RawText();
+      raw_open_ = slot.open;
       raw_target_ = static_cast<Raw*>(slot.target);
       raw_->open(array ? '[' : '{');
       return true;
@@ -368,6 +420,15 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
+  // Adds the pending member to those that an open type collects. The last of two alike wins when the text is parsed.
+  bool add_member(Raw* rest, const std::string& literal) {
+    if (rest->json.empty()) rest->json = "{";
+    else rest->json.back() = ',';
+    append_json_string(rest->json, frames_.back().name);
+    rest->json.append(":").append(literal).append("}");
+    return true;
+  }
+
   bool close(char bracket) {
     --depth_;
     if (skip_depth_ > 0) {
@@ -377,8 +438,10 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
     if (raw_) {
       raw_->close(bracket);
       if (raw_->complete()) {
-        raw_target_->json = raw_->take();
+        std::string text = raw_->take();
         raw_.reset();
+        if (raw_open_) return add_member(raw_target_, text);
+        raw_target_->json = std::move(text);
       }
       return true;
     }
@@ -395,6 +458,7 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
   int skip_depth_ = 0;
   std::optional<RawText> raw_;
   Raw* raw_target_ = nullptr;
+  bool raw_open_ = false;
 };
 
 // Replays a document as SAX events. Recursion is bounded by kMaxDepth: the decoder refuses deeper ones.
@@ -435,14 +499,18 @@ Status decode_json(std::string_view text, const TypeInfo& type, void* into, Deco
   DecodeReport unused;
   Decoder decoder(type, into, report ? *report : unused);
   nlohmann::json::sax_parse(text, &decoder);
-  return decoder.result();
+  TRY(decoder.result());
+  if (type.open) type.open->prune(into, report ? report->strict : unused.strict);
+  return ok();
 }
 
 Status decode_document(const nlohmann::json& document, const TypeInfo& type, void* into, DecodeReport* report) {
   DecodeReport unused;
   Decoder decoder(type, into, report ? *report : unused);
   replay(document, decoder);
-  return decoder.result();
+  TRY(decoder.result());
+  if (type.open) type.open->prune(into, report ? report->strict : unused.strict);
+  return ok();
 }
 
 Result<nlohmann::json> parse_json(std::string_view text) {

@@ -58,6 +58,10 @@ class Encoder {
     for (const FieldInfo& field : type.fields) {
       const void* member = field_at(object, field);
       if (absent(field, member)) continue;
+      if (*field.name == '\0') {
+        members(*static_cast<const Raw*>(member), first);
+        continue;
+      }
       if (!first) out_ += ',';
       first = false;
       out_ += '"';
@@ -91,6 +95,14 @@ class Encoder {
       case ValueKind::Struct: return false;
     }
     return false;
+  }
+
+  // The members that an open type has collected, among its own.
+  void members(const Raw& rest, bool& first) {
+    if (rest.json.size() <= 2) return;  // {}
+    if (!first) out_ += ',';
+    first = false;
+    out_.append(rest.json, 1, rest.json.size() - 2);
   }
 
   void member(const FieldInfo& field, const void* member) {

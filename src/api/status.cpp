@@ -21,6 +21,7 @@ std::string_view reason(FieldError::Type type) {
   switch (type) {
     case FieldError::Type::Required: return "FieldValueRequired";
     case FieldError::Type::Invalid: return "FieldValueInvalid";
+    case FieldError::Type::TypeInvalid: return "FieldValueTypeInvalid";
     case FieldError::Type::NotSupported: return "FieldValueNotSupported";
     case FieldError::Type::Duplicate: return "FieldValueDuplicate";
     case FieldError::Type::Forbidden: return "FieldValueForbidden";
@@ -93,6 +94,9 @@ void FieldErrors::required(std::string field, std::string_view detail) {
 }
 void FieldErrors::invalid(std::string field, std::string_view value, std::string_view detail) {
   add(FieldError::Type::Invalid, std::move(field), with_detail(fmt::format("Invalid value: {}", value), detail));
+}
+void FieldErrors::type_invalid(std::string field, std::string_view value, std::string_view detail) {
+  add(FieldError::Type::TypeInvalid, std::move(field), with_detail(fmt::format("Invalid value: {}", value), detail));
 }
 void FieldErrors::not_supported(std::string field, std::string_view value, const std::vector<std::string>& supported) {
   std::vector<std::string> quoted;

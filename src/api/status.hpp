@@ -38,7 +38,9 @@ Error bad_request(std::string message);
 
 /// One problem of one field (field.Error).
 struct FieldError {
-  enum class Type { Required, Invalid, NotSupported, Duplicate, Forbidden, TooLong, TooMany, NotFound, Internal };
+  enum class Type {
+    Required, Invalid, TypeInvalid, NotSupported, Duplicate, Forbidden, TooLong, TooMany, NotFound, Internal
+  };
   Type type;
   std::string field;    // "spec.containers[0].image"
   std::string message;  // "Required value: must not be empty", without the field
@@ -50,12 +52,16 @@ class FieldErrors {
   void required(std::string field, std::string_view detail = "");
   /// `value` as Go prints it: quote() strings first.
   void invalid(std::string field, std::string_view value, std::string_view detail);
+  /// The same with the reason FieldValueTypeInvalid.
+  void type_invalid(std::string field, std::string_view value, std::string_view detail);
   void not_supported(std::string field, std::string_view value, const std::vector<std::string>& supported);
   void duplicate(std::string field, std::string_view value);
   void forbidden(std::string field, std::string_view detail);
   void too_long(std::string field, size_t max_bytes);
   void too_many(std::string field, size_t actual, size_t max);
   void not_found(std::string field, std::string_view value);
+
+  void add(FieldError error) { errors_.push_back(std::move(error)); }
 
   bool empty() const { return errors_.empty(); }
   const std::vector<FieldError>& all() const { return errors_; }
