@@ -101,6 +101,7 @@ constexpr OtherVersion kVersions[] = {
 
     {"policy", "v1beta1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", "policy/v1",
      "PodDisruptionBudget", "v1.21", "v1.25", budget_from_beta, budget_to_beta},
+    {"policy", "v1beta1", "Eviction", "", "", "policy/v1", "Eviction", "v1.22", "v1.25", nullptr, nullptr},
 
     {"autoscaling", "v2beta1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler",
      "autoscaling/v2", "HorizontalPodAutoscaler", "v1.22", "v1.25", autoscaler_from_v2beta1, autoscaler_to_v2beta1},

@@ -7,12 +7,25 @@
 
 namespace skiff::registry {
 
+namespace {
+
+// As text in the order of the version's own schema, where it has one.
+Result<std::string> written(const ServedKind& served, const nlohmann::json& object) {
+  if (!served.has_own_type()) return object.dump();
+  const api::TypeInfo& type = *served.kind->type;
+  std::shared_ptr<void> value = type.ops->make();
+  TRY(api::decode_document(object, type, value.get()));
+  return api::encode_json(type, value.get());
+}
+
+}  // namespace
+
 Result<std::string> in_version(const ServedKind& served, const std::string& json) {
   if (served.conversion == nullptr) return json;
   std::vector<nlohmann::json> objects(1);
   TRY_ASSIGN(objects[0], api::parse_json(json));
   TRY(served.conversion->from_stored(objects));
-  return objects[0].dump();
+  return written(served, objects[0]);
 }
 
 Result<std::vector<std::string>> in_version(const ServedKind& served, const std::vector<Object>& objects) {
@@ -21,9 +34,10 @@ Result<std::vector<std::string>> in_version(const ServedKind& served, const std:
     TRY_ASSIGN(documents[i], api::parse_json(objects[i].json()));
   }
   if (served.conversion != nullptr) TRY(served.conversion->from_stored(documents));
-  std::vector<std::string> texts;
-  texts.reserve(documents.size());
-  for (const nlohmann::json& document : documents) texts.push_back(document.dump());
+  std::vector<std::string> texts(documents.size());
+  for (size_t i = 0; i < documents.size(); ++i) {
+    TRY_ASSIGN(texts[i], written(served, documents[i]));
+  }
   return texts;
 }
 

@@ -6,6 +6,7 @@
 
 #include "api/defaults.hpp"
 #include "api/json.hpp"
+#include "api/versions.hpp"
 #include "base/encoding.hpp"
 #include "registry/local_client.hpp"
 #include "registry/paging.hpp"
@@ -21,7 +22,7 @@ std::string Resource::key(const client::ObjectKey& key) const {
 Registry::Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges)
     : store_(store), clock_(clock), random_(random), ranges_(std::make_shared<ServiceRanges>(ranges)),
       resources_(all_resources(ranges_)), local_client_(std::make_unique<LocalClient>(*this, clock)) {
-  for (const Resource& resource : resources_) built_in_.push_back({&resource, resource.kind, nullptr, ""});
+  for (const Resource& resource : resources_) built_in_.push_back({&resource, resource.kind, nullptr, resource.strategy.warning});
   other_versions_ = other_versions(resources_);
   {
     MutexLock lock(publishing_);
@@ -71,6 +72,14 @@ void Registry::retire(const std::string& name) {
 
 namespace {
 
+// Whether `report` names an older version of a subresource's kind (policy/v1beta1 Eviction).
+bool is_older_form(const api::DecodeReport& report, const api::KindInfo& kind) {
+  if (kind.is_resource()) return false;
+  for (const api::OtherVersion& other : api::other_versions())
+    if (report.api_version == other.api_version() && report.kind == other.kind && kind.kind == report.kind) return true;
+  return false;
+}
+
 Status check_type(const api::DecodeReport& report, const api::KindInfo& kind) {
   std::string api_version = kind.api_version();
   if (!report.kind.empty() && report.kind != kind.kind)
@@ -78,7 +87,7 @@ Status check_type(const api::DecodeReport& report, const api::KindInfo& kind) {
                                         "unknown conversion",
                                         report.kind, kind.version, kind.kind, report.api_version, report.kind,
                                         api_version, kind.kind));
-  if (!report.api_version.empty() && report.api_version != api_version)
+  if (!report.api_version.empty() && report.api_version != api_version && !is_older_form(report, kind))
     return api::bad_request(fmt::format("the API version in the data ({}) does not match the expected API version ({})",
                                         report.api_version, api_version));
   return ok();

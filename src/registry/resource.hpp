@@ -79,6 +79,7 @@ struct Strategy {
   bool orphans_by_default = false;     // a DELETE that names no propagation leaves the dependents alone
   bool returns_deleted = false;        // DELETE answers with the object rather than a Status
   bool durable = true;                 // false: kept in memory only (leases)
+  std::string warning;                 // text of the Warning header of every request, or ""
   bool stored = true;                  // false: create answers without storing (reviews)
   /// The answer of a create that stores nothing.
   std::function<Status(void* object, StrategyContext&)> answer;

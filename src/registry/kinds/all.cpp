@@ -59,7 +59,8 @@ std::vector<Resource> plain_kinds() {
       define<api::RuntimeClass>({}),
       define<api::PodTemplate>({.returns_deleted = true}),
       define<api::PodDisruptionBudget>({.counts_generation = true}),
-      define<api::PodSecurityPolicy>({}),
+      define<api::PodSecurityPolicy>(
+          {.warning = "policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+"}),
       define<api::ClusterRole>({.name_problems = api::path_segment_problems, .create_on_update = true}),
       define<api::ClusterRoleBinding>({.name_problems = api::path_segment_problems, .create_on_update = true}),
       define<api::Role>({.name_problems = api::path_segment_problems, .create_on_update = true}),
@@ -69,7 +70,9 @@ std::vector<Resource> plain_kinds() {
       define<api::ResourceClaimTemplate>({}),
       define<api::ResourceSlice>({}),
       define<api::PriorityClass>({}),
-      define<api::Endpoints>({.create_on_update = true}),
+      define<api::Endpoints>(
+          {.create_on_update = true,
+           .warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}),
       define<api::CSIDriver>({.counts_generation = true}),
       define<api::CSINode>({}),
       define<api::CSIStorageCapacity>({}),

@@ -26,6 +26,7 @@ struct Rules {
   bool orphans_by_default = false;
   bool returns_deleted = false;
   bool durable = true;
+  const char* warning = "";
 };
 
 template <class T>
@@ -91,6 +92,7 @@ Resource define(const Rules<T>& rules = {}) {
   strategy.orphans_by_default = rules.orphans_by_default;
   strategy.returns_deleted = rules.returns_deleted;
   strategy.durable = rules.durable;
+  strategy.warning = rules.warning;
   return {&api::kind_of<T>(), std::move(strategy)};
 }
 

@@ -40,7 +40,8 @@ const api::KindInfo* kind_of(const api::OtherVersion& version, const Resource& s
   api::KindInfo& kind = made.emplace_back(*stored.kind);
   kind.group = version.group;
   kind.version = version.version;
-  if (kind.kind != version.kind) kind.short_names = "";
+  kind.short_names = "";  // they, and "all", mean the version of today
+  kind.categories = "";
   kind.kind = version.kind;
   kind.plural = version.plural;
   kind.singular = version.singular;
