@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "api/status.hpp"
+#include "apiserver/authorize.hpp"
+#include "apiserver/impersonate.hpp"
 #include "apiserver/status.hpp"
 #include "apiserver/verbs.hpp"
 #include "base/log.hpp"
@@ -26,13 +28,7 @@ bool is_health_path(std::string_view path) {
          path.starts_with("/livez/") || path.starts_with("/readyz/");
 }
 
-// What anybody may see without saying who they are.
-bool is_public(std::string_view path) {
-  return is_health_path(path) || path == "/version" || path == "/version/";
-}
-
-// The door for RBAC: every authenticated user may do everything until the authorisation issue fills it.
-Status authorise(const User&, const RequestInfo&) { return ok(); }
+User anonymous() { return {"system:anonymous", "", {"system:unauthenticated"}, {}}; }
 
 Reply text_reply(int status, std::string text) {
   return {status, "text/plain; charset=utf-8", {}, std::make_shared<std::string>(std::move(text))};
@@ -88,15 +84,15 @@ Response Api::handle(const Request& request) {
 
 Result<Response> Api::answer(const Request& request, std::vector<std::string>& warnings) {
   RequestInfo info = parse_request_info(request);
-  if (is_public(request.path)) return serve_path(request);
   Result<std::optional<User>> user = options_.authenticator.authenticate(request);
   if (!user.ok()) {
     log::debug("apiserver", "{} {}: {}", request.method, request.path, user.error().message());
     return unauthorized();
   }
-  if (!user.value()) return unauthorized();
-  TRY(authorise(*user.value(), info));
-  return info.is_resource ? serve_resource(request, info, *user.value(), warnings) : serve_path(request);
+  const registry::Authorizer& authorizer = options_.registry.authorizer();
+  TRY_ASSIGN(User who, impersonate(request, std::move(user).value().value_or(anonymous()), authorizer));
+  TRY(authorize(authorizer, access_request(request, info, who)));
+  return info.is_resource ? serve_resource(request, info, who, warnings) : serve_path(request);
 }
 
 Result<Response> Api::serve_resource(const Request& request, const RequestInfo& info, const User& user,

@@ -4,6 +4,7 @@
 #include "api/gen/discovery.hpp"
 #include "api/gen/scheduling.hpp"
 #include "api/gen/service.hpp"
+#include "apiserver/default_policy.hpp"
 
 namespace skiff::cluster {
 namespace {
@@ -70,6 +71,7 @@ api::PriorityClass priority_class(const char* name, int value, const char* text)
 Status bootstrap_objects(client::Client& client, const Settings& settings) {
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     TRY(ensure(client, namespace_named(name)));
+  TRY(apiserver::reconcile_default_policy(client));
   TRY(ensure(client, api_service(settings)));
   TRY(ensure(client, dns_service(settings)));
   TRY(ensure(client, priority_class("system-cluster-critical", 2000000000,

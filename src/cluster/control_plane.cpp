@@ -64,6 +64,8 @@ Status ControlPlane::open(const Settings& settings) {
   registry_->set_token_signer([this](const client::ObjectKey& account, const std::string& uid, registry::Draft& draft) {
     return sign_token(account, uid, draft);
   });
+  TRY_ASSIGN(access_, apiserver::AccessControl::create(*registry_, client()));
+  registry_->set_authorizer(*access_);
   return ok();
 }
 

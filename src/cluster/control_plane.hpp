@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apiserver/api.hpp"
+#include "apiserver/authorize.hpp"
 #include "apiserver/listener.hpp"
 #include "base/random.hpp"
 #include "client/node_access.hpp"
@@ -48,6 +49,7 @@ class ControlPlane {
   std::string url_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<registry::Registry> registry_;
+  std::unique_ptr<apiserver::AccessControl> access_;
   std::unique_ptr<apiserver::Api> api_;
   std::unique_ptr<apiserver::TlsAcceptor> tls_;
   std::unique_ptr<apiserver::Listener> listener_;  // last: stops first

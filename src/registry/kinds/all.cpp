@@ -14,7 +14,6 @@
 #include "api/gen/node.hpp"
 #include "api/gen/pod.hpp"
 #include "api/gen/policy.hpp"
-#include "api/gen/rbac.hpp"
 #include "api/gen/resource.hpp"
 #include "api/gen/scheduling.hpp"
 #include "api/gen/service.hpp"
@@ -22,7 +21,6 @@
 #include "api/gen/volume.hpp"
 #include <iterator>
 
-#include "api/names.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 
@@ -61,10 +59,6 @@ std::vector<Resource> plain_kinds() {
       define<api::PodDisruptionBudget>({.counts_generation = true}),
       define<api::PodSecurityPolicy>(
           {.warning = "policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+"}),
-      define<api::ClusterRole>({.name_problems = api::path_segment_problems, .create_on_update = true}),
-      define<api::ClusterRoleBinding>({.name_problems = api::path_segment_problems, .create_on_update = true}),
-      define<api::Role>({.name_problems = api::path_segment_problems, .create_on_update = true}),
-      define<api::RoleBinding>({.name_problems = api::path_segment_problems, .create_on_update = true}),
       define<api::DeviceClass>({.counts_generation = true}),
       define<api::DynamicResourceClaim>({}),
       define<api::ResourceClaimTemplate>({}),
@@ -101,6 +95,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   all.push_back(services(std::move(ranges)));
   append(all, workloads());
   append(all, reviews());
+  append(all, rbac());
   append(all, plain_kinds());
   return all;
 }

@@ -19,19 +19,21 @@ json body(const Reply& reply) { return json::parse(*reply.body); }
 
 TEST_CASE("only health and version are open to anybody") {
   TestApi test;
+  test.bootstrap();
   auto anonymous = [&](const std::string& path) {
     Request request = TestApi::request("GET", path);
     request.headers.clear();
     return test.call(request);
   };
-  for (const char* path : {"/healthz", "/livez", "/readyz", "/readyz/ping", "/version"})
+  for (const char* path : {"/healthz", "/livez", "/readyz", "/version"})
     CHECK(anonymous(path).status == 200);
-  for (const char* path : {"/", "/api", "/apis", "/api/v1/pods", "/openapi/v2", "/foo"}) {
+  for (const char* path : {"/", "/api", "/apis", "/openapi/v2", "/foo", "/readyz/ping"}) {
     Reply reply = anonymous(path);
-    CHECK(reply.status == 401);
+    CHECK(reply.status == 403);
     CHECK(*reply.body == R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",)"
-                         R"("message":"Unauthorized","reason":"Unauthorized","code":401})"
-                         "\n");
+                         R"("message":"forbidden: User \"system:anonymous\" cannot get path \")" +
+                             std::string(path) + R"(\"","reason":"Forbidden","details":{},"code":403})"
+                                                 "\n");
   }
 }
 

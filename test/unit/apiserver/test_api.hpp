@@ -7,7 +7,9 @@
 #include "api/gen/core.hpp"
 #include "api/gen/pod.hpp"
 #include "apiserver/api.hpp"
+#include "apiserver/authorize.hpp"
 #include "apiserver/certificates.hpp"
+#include "apiserver/default_policy.hpp"
 #include "apiserver/http.hpp"
 #include "registry/registry.hpp"
 #include "support/fake_clock.hpp"
@@ -22,9 +24,20 @@ struct TestApi {
   std::unique_ptr<apiserver::TokenSigner> signer =
       apiserver::TokenSigner::create(apiserver::make_signing_key().value()).value();
   client::NodeAccessByName nodes = [](const std::string&) { return nullptr; };
+  std::unique_ptr<apiserver::AccessControl> access =
+      apiserver::AccessControl::create(registry, registry.local_client()).value();
   apiserver::Api api{options()};
 
-  TestApi() { create_namespace("default"); }
+  TestApi() {
+    registry.set_authorizer(*access);
+    create_namespace("default");
+  }
+  /// The namespaces and roles that every cluster has.
+  void bootstrap() {
+    create_namespace("kube-system");
+    create_namespace("kube-public");
+    if (!apiserver::reconcile_default_policy(registry.local_client()).ok()) std::abort();
+  }
   void create_namespace(const std::string& name) {
     api::Namespace ns;
     ns.metadata.name = name;
