@@ -1,9 +1,6 @@
 #include "apiserver/default_policy.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <functional>
-#include <thread>
 
 #include "apiserver/default_policy_data.hpp"
 #include "base/encoding.hpp"
@@ -18,7 +15,6 @@ constexpr char kAutoUpdate[] = "rbac.authorization.kubernetes.io/autoupdate";
 constexpr char kAggregateTo[] = "rbac.authorization.k8s.io/aggregate-to-";
 constexpr char kControllerPrefix[] = "system:controller:";
 constexpr char kSystem[] = "kube-system";
-constexpr size_t kWriters = 16;
 
 using Words = std::vector<std::string>;
 
@@ -183,11 +179,9 @@ bool add_missing(api::ClusterRoleBinding& have, const api::ClusterRoleBinding& w
 }
 bool add_missing(api::RoleBinding& have, const api::RoleBinding& wanted) { return add_missing_subjects(have, wanted); }
 
-using Task = std::function<Status()>;
-
 // What is to be done for `wanted`; nothing when the object is as it should be.
 template <class T>
-void plan(client::Client& client, const T& wanted, std::vector<Task>& tasks) {
+void plan(client::Client& client, const T& wanted, std::vector<client::Task>& tasks) {
   Result<client::Ref<T>> present = client.get<T>(client::key_of(wanted));
   if (!present.ok()) {
     tasks.push_back([&client, &wanted]() -> Status {
@@ -209,21 +203,6 @@ void plan(client::Client& client, const T& wanted, std::vector<Task>& tasks) {
   });
 }
 
-// Runs the tasks side by side; the first error of each helper.
-Status run_all(const std::vector<Task>& tasks) {
-  std::atomic<size_t> next = 0;
-  std::vector<Status> results(std::min(kWriters, tasks.size()), ok());
-  {
-    std::vector<std::jthread> helpers;
-    for (Status& result : results)
-      helpers.emplace_back([&tasks, &next, &result] {
-        for (size_t i = next++; i < tasks.size() && result.ok(); i = next++) result = tasks[i]();
-      });
-  }
-  for (Status& result : results) TRY(std::move(result));
-  return ok();
-}
-
 }  // namespace
 
 DefaultPolicy default_policy() {
@@ -234,14 +213,13 @@ DefaultPolicy default_policy() {
   return policy;
 }
 
-Status reconcile_default_policy(client::Client& client) {
-  const DefaultPolicy policy = default_policy();
-  std::vector<Task> tasks;
+std::vector<client::Task> reconcile_default_policy(client::Client& client, const DefaultPolicy& policy) {
+  std::vector<client::Task> tasks;
   for (const auto& wanted : policy.cluster_roles) plan(client, wanted, tasks);
   for (const auto& wanted : policy.cluster_bindings) plan(client, wanted, tasks);
   for (const auto& wanted : policy.roles) plan(client, wanted, tasks);
   for (const auto& wanted : policy.bindings) plan(client, wanted, tasks);
-  return run_all(tasks);
+  return tasks;
 }
 
 }  // namespace skiff::apiserver

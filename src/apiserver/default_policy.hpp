@@ -5,6 +5,7 @@
 
 #include "api/gen/rbac.hpp"
 #include "client/client.hpp"
+#include "client/together.hpp"
 
 namespace skiff::apiserver {
 
@@ -17,9 +18,9 @@ struct DefaultPolicy {
 
 DefaultPolicy default_policy();
 
-/// Creates what is missing and adds to what is there whatever it lacks, unless the object says that it is not to be
-/// updated (rbac.authorization.kubernetes.io/autoupdate); takes nothing away. kube-system and kube-public exist.
-/// Writes are made side by side, so that the store commits them together.
-Status reconcile_default_policy(client::Client& client);
+/// The writes that create what is missing and add to what is there whatever it lacks, unless the object says that it is
+/// not to be updated (rbac.authorization.kubernetes.io/autoupdate); none takes anything away. They may run in any order
+/// or at once, while `policy` lives and once kube-system and kube-public exist.
+std::vector<client::Task> reconcile_default_policy(client::Client& client, const DefaultPolicy& policy);
 
 }  // namespace skiff::apiserver

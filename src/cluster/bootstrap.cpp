@@ -69,16 +69,23 @@ api::PriorityClass priority_class(const char* name, int value, const char* text)
 }  // namespace
 
 Status bootstrap_objects(client::Client& client, const Settings& settings) {
+  std::vector<client::Task> namespaces;
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
-    TRY(ensure(client, namespace_named(name)));
-  TRY(apiserver::reconcile_default_policy(client));
-  TRY(ensure(client, api_service(settings)));
-  TRY(ensure(client, dns_service(settings)));
-  TRY(ensure(client, priority_class("system-cluster-critical", 2000000000,
-                                    "For pods that the cluster cannot do without, on any node.")));
-  TRY(ensure(client, priority_class("system-node-critical", 2000001000,
-                                    "For pods that their node cannot do without.")));
-  return ok();
+    namespaces.push_back([&client, name] { return ensure(client, namespace_named(name)); });
+  TRY(client::run_together(namespaces));
+  const apiserver::DefaultPolicy policy = apiserver::default_policy();
+  std::vector<client::Task> tasks = apiserver::reconcile_default_policy(client, policy);
+  tasks.push_back([&] { return ensure(client, api_service(settings)); });
+  tasks.push_back([&] { return ensure(client, dns_service(settings)); });
+  tasks.push_back([&] {
+    return ensure(client, priority_class("system-cluster-critical", 2000000000,
+                                         "For pods that the cluster cannot do without, on any node."));
+  });
+  tasks.push_back([&] {
+    return ensure(client, priority_class("system-node-critical", 2000001000,
+                                         "For pods that their node cannot do without."));
+  });
+  return client::run_together(tasks);
 }
 
 Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port) {

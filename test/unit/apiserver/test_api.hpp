@@ -36,7 +36,9 @@ struct TestApi {
   void bootstrap() {
     create_namespace("kube-system");
     create_namespace("kube-public");
-    if (!apiserver::reconcile_default_policy(registry.local_client()).ok()) std::abort();
+    const apiserver::DefaultPolicy policy = apiserver::default_policy();
+    auto tasks = apiserver::reconcile_default_policy(registry.local_client(), policy);
+    if (!client::run_together(tasks).ok()) std::abort();
   }
   void create_namespace(const std::string& name) {
     api::Namespace ns;
