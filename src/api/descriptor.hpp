@@ -26,6 +26,9 @@ enum class Shape : std::uint8_t { Plain, Optional, List, Map };
 
 enum class ListType : std::uint8_t { Unset, Atomic, Set, Map };
 
+/// Of a map, or of a struct where a field overrules the struct's own (TypeInfo::atomic).
+enum class MapType : std::uint8_t { Unset, Atomic, Granular };
+
 /// Access to an Optional, List or Map without knowing its element type. Elements are addressed as void*.
 struct ContainerOps {
   std::size_t (*size)(const void* container);                     // Optional: 0 or 1
@@ -43,7 +46,7 @@ struct FieldInfo {
   Shape shape;
   bool required;                // without omitempty: always written
   ListType list_type;
-  bool map_atomic;
+  MapType map_type;
   const TypeInfo& (*type)();    // of a Struct value, else null
   const ContainerOps* ops;      // null for Plain
   const char* proto;            // field numbers, "2.5" when JSON inlines an embedded message; "0" unknown

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "api/json.hpp"
+#include "api/presence.hpp"
 #include "api/values.hpp"
 #include "base/encoding.hpp"
 
@@ -57,7 +58,7 @@ class Encoder {
     }
     for (const FieldInfo& field : type.fields) {
       const void* member = field_at(object, field);
-      if (absent(field, member)) continue;
+      if (member != options_.splice && is_absent(field, member)) continue;
       if (*field.name == '\0') {
         members(*static_cast<const Raw*>(member), first);
         continue;
@@ -75,28 +76,6 @@ class Encoder {
   Encoded take() && { return {std::move(out_), position_}; }
 
  private:
-  // Whether omitempty leaves the field out. Structs held by value are always written, as Go does.
-  bool absent(const FieldInfo& field, const void* member) const {
-    if (member == options_.splice) return false;
-    if (field.shape != Shape::Plain) return field.ops->size(member) == 0 && !field.required;
-    switch (field.value) {
-      case ValueKind::String: return !field.required && static_cast<const std::string*>(member)->empty();
-      case ValueKind::Bool: return !field.required && !*static_cast<const bool*>(member);
-      case ValueKind::Int32: return !field.required && *static_cast<const std::int32_t*>(member) == 0;
-      case ValueKind::Int64: return !field.required && *static_cast<const std::int64_t*>(member) == 0;
-      case ValueKind::Double: return !field.required && *static_cast<const double*>(member) == 0;
-      case ValueKind::Bytes: return !field.required && static_cast<const Bytes*>(member)->data.empty();
-      case ValueKind::Time: return !field.required && !*static_cast<const Time*>(member);
-      case ValueKind::MicroTime: return !field.required && !*static_cast<const MicroTime*>(member);
-      case ValueKind::Raw: return !field.required && static_cast<const Raw*>(member)->json.empty();
-      case ValueKind::StringList:
-      case ValueKind::Quantity:
-      case ValueKind::IntOrString:
-      case ValueKind::Struct: return false;
-    }
-    return false;
-  }
-
   // The members that an open type has collected, among its own.
   void members(const Raw& rest, bool& first) {
     if (rest.json.size() <= 2) return;  // {}

@@ -136,7 +136,8 @@ void put_list_facts(Json& schema, const api::FieldInfo& field) {
       schema["x-kubernetes-list-map-keys"] = split(field.list_keys, ',');
       break;
   }
-  if (field.map_atomic) schema["x-kubernetes-map-type"] = "atomic";
+  if (field.map_type == api::MapType::Atomic) schema["x-kubernetes-map-type"] = "atomic";
+  if (field.map_type == api::MapType::Granular) schema["x-kubernetes-map-type"] = "granular";
   if (*field.patch_strategy) schema["x-kubernetes-patch-strategy"] = field.patch_strategy;
   if (*field.patch_merge_key) schema["x-kubernetes-patch-merge-key"] = field.patch_merge_key;
 }

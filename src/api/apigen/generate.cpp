@@ -199,11 +199,12 @@ class FileWriter {
       auto [list, keys] = with_argument(flag(field, "list"));
       auto [strategy, merge_key] = with_argument(flag(field, "patch"));
       std::string list_type = list == "map" ? "Map" : list == "set" ? "Set" : list == "atomic" ? "Atomic" : "Unset";
+      std::string map = flag(field, "map");
       out << "    {.name = " << quoted(field.name) << ", .offset = offsetof(" << type.name << ", "
           << member_name(field.name) << "), .value = ValueKind::" << shape.value
           << ", .shape = Shape::" << shape.shape << ", .required = " << (field.required ? "true" : "false")
           << ", .list_type = ListType::" << list_type
-          << ", .map_atomic = " << (flag(field, "map") == "atomic" ? "true" : "false")
+          << ", .map_type = MapType::" << (map == "atomic" ? "Atomic" : map == "granular" ? "Granular" : "Unset")
           << ", .type = " << (shape.struct_name.empty() ? "nullptr" : "&type_of<" + shape.struct_name + ">")
           << ", .ops = " << (shape.shape == "Plain" ? "nullptr" : "&OpsOf<" + member_type(shape) + ">::kOps")
           << ", .proto = " << quoted(field.number) << ", .list_keys = " << quoted(keys)
