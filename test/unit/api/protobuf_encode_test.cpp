@@ -63,7 +63,9 @@ TEST_CASE("every kind with numbers survives protobuf") {
     if (!type.ops || !has_protobuf(type)) continue;
     INFO(kind->api_version() << " " << kind->kind);
     std::shared_ptr<void> object = type.ops->make(), back = type.ops->make();
-    REQUIRE(decode_json(sample_object(type, 0), type, object.get()).ok());
+    Status decoded = decode_json(sample_object(type, 0), type, object.get());
+    INFO((decoded.ok() ? "" : decoded.error().message()));
+    REQUIRE(decoded.ok());
     Result<std::string> json = json_from_protobuf(encode_protobuf(type, object.get()), type);
     REQUIRE(json.ok());
     DecodeReport report;
