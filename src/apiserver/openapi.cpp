@@ -35,7 +35,7 @@ class Schemas {
 
   void add(const api::KindInfo& kind) {
     add(*kind.type);
-    if (kind.is_resource()) add_list(kind);
+    if (kind.is_resource()) add_list(*kind.type->kind);  // an old version may have today's schema
     for (const api::SubresourceInfo& sub : kind.subresources) {
       const api::KindInfo* of = *sub.kind ? api::find_kind(sub.api_version, sub.kind) : nullptr;
       if (of != nullptr) add(*of->type);

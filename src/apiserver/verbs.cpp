@@ -183,6 +183,11 @@ Result<Response> get_object(Call& call) {
 
 Result<Response> list_objects(Call& call) {
   TRY_ASSIGN(ListQuery query, list_query(call));
+  if (call.request.query.contains("sendInitialEvents")) {
+    api::FieldErrors errors;
+    errors.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    return registry::invalid_list_options(errors);
+  }
   TRY_ASSIGN(registry::ListPage page, call.registry.list(call.resource, query));
   TRY_ASSIGN(Chunk body, write_list(call.form, page, call.now));
   return Response(Reply{200, "application/json", {}, std::move(body)});
@@ -193,6 +198,8 @@ Result<Response> create_object(Call& call) {
   TRY_ASSIGN(registry::Draft draft, call.registry.decode(call.served, body, call.context));
   std::string where = call.resource.kind->namespaced ? call.info.namespace_ : "";
   TRY_ASSIGN(Object object, call.registry.create(call.resource, where, std::move(draft), call.context));
+  if (call.resource.strategy.answers_status)
+    return Response(json_reply(201, success_document("", "", "", "")));
   return answer(call, 201, object);
 }
 

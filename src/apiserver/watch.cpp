@@ -130,14 +130,19 @@ Result<WatchOptions> watch_options(const Call& call) {
   std::string_view match = call.request.parameter("resourceVersionMatch");
   bool wants_initial = call.request.query.contains("sendInitialEvents");
   options.initial_events = is_true(call.request, "sendInitialEvents");
+  api::FieldErrors errors;
   if (wants_initial && match != "NotOlderThan")
-    return error(Code::Invalid,
-                 "resourceVersionMatch: Forbidden: sendInitialEvents requires setting "
-                 "resourceVersionMatch to NotOlderThan");
-  if (!wants_initial && !match.empty())
-    return error(Code::Invalid,
-                 "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless "
-                 "sendInitialEvents is provided");
+    errors.forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+  if (!match.empty()) {
+    if (!wants_initial)
+      errors.forbidden("resourceVersionMatch",
+                       "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    if (match != "NotOlderThan")
+      errors.not_supported("resourceVersionMatch", std::string(match), {"NotOlderThan"});
+    if (!call.request.parameter("continue").empty())
+      errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+  }
+  if (!errors.empty()) return registry::invalid_list_options(errors);
   options.legacy_snapshot = !wants_initial && (version.empty() || version == "0");
   TRY_ASSIGN(options.after, registry::parse_revision(std::string(version)));
   if (wants_initial && !options.initial_events && (version.empty() || version == "0"))

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.hpp"
+#include "registry/write.hpp"
 
 namespace skiff::registry {
 
@@ -104,8 +105,26 @@ Error expired_continue(const ContinueToken& token) {
       .with(std::move(detail));
 }
 
+// ValidateListOptions of k8s.io/apimachinery.
+Status check_match(const ListQuery& query) {
+  const std::string& match = query.resource_version_match;
+  if (match.empty()) return ok();
+  api::FieldErrors errors;
+  if (query.resource_version.empty())
+    errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+  if (!query.continue_token.empty())
+    errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+  if (match != "Exact" && match != "NotOlderThan")
+    errors.not_supported("resourceVersionMatch", match, {"Exact", "NotOlderThan", ""});
+  if (match == "Exact" && query.resource_version == "0")
+    errors.forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+  if (errors.empty()) return ok();
+  return invalid_list_options(errors);
+}
+
 // Where the list starts and which moment it shows.
 Status aim(const Resource& resource, const ListQuery& query, const store::Store& store, store::ListOptions& options) {
+  TRY(check_match(query));
   if (!query.continue_token.empty()) {
     if (!query.resource_version.empty() && query.resource_version != "0")
       return api::bad_request("specifying resource version is not allowed when using continue");
@@ -115,22 +134,28 @@ Status aim(const Resource& resource, const ListQuery& query, const store::Store&
     return ok();
   }
   TRY_ASSIGN(store::Revision revision, parse_revision(query.resource_version));
-  if (!query.resource_version_match.empty() && query.resource_version.empty())
-    return error(Code::Invalid, "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
-                                "resourceVersion is provided");
-  bool exact = query.resource_version_match == "Exact";
-  if (exact && revision == 0)
-    return error(Code::Invalid, "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for "
-                                "resourceVersion \"0\"");
   if (revision > store.revision()) return too_large(revision, store.revision());
+  // A first page of an older moment is of exactly that moment, as it always was.
+  bool exact = query.resource_version_match == "Exact" ||
+               (query.resource_version_match.empty() && query.limit > 0 && revision > 0);
   if (exact) options.at_revision = revision;
   return ok();
 }
 
 }  // namespace
 
+Error invalid_list_options(const api::FieldErrors& errors) {
+  static constexpr api::KindInfo kListOptions{.group = "meta.k8s.io", .kind = "ListOptions"};
+  return api::invalid(kListOptions, "", errors);
+}
+
 Result<ListPage> Registry::list(const Resource& resource, const ListQuery& query) const {
   TRY(check_fields(resource, query.fields));
+  if (resource.strategy.make_all) {
+    ListPage page{made(resource), store_.revision(), "", std::nullopt};
+    std::erase_if(page.items, [&](const Object& object) { return !selects(resource, query, object); });
+    return page;
+  }
   store::ListOptions options;
   options.limit = query.limit > 0 ? static_cast<size_t>(query.limit) : 0;
   TRY(aim(resource, query, store_, options));

@@ -25,6 +25,8 @@ bool selects_all(const ListQuery& query);
 /// The part of the key space that `query` covers.
 std::string list_prefix(const Resource& resource, const ListQuery& query);
 
+/// 422 Invalid about the query itself, as a ListOptions.
+Error invalid_list_options(const api::FieldErrors& errors);
 /// 410 Expired, "too old resource version: 5 (12)".
 Error too_old(store::Revision asked, store::Revision current);
 /// 504 Timeout, "Too large resource version: 12, current: 5".

@@ -10,6 +10,7 @@
 #include "base/encoding.hpp"
 #include "registry/local_client.hpp"
 #include "registry/paging.hpp"
+#include "registry/write.hpp"
 
 namespace skiff::registry {
 
@@ -146,10 +147,22 @@ Result<Draft> Registry::decode(const ServedKind& served, std::string_view body, 
 }
 
 Result<Object> Registry::get(const Resource& resource, const ObjectKey& key) const {
+  if (resource.strategy.make_all) {
+    for (Object& object : made(resource))
+      if (object.metadata().name == key.name) return std::move(object);
+    return api::not_found(*resource.kind, key.name);
+  }
   Result<store::RecordRef> record = store_.get(resource.key(key));
   if (record.ok()) return Object(*resource.kind, std::move(record).value());
   if (record.error().code() == Code::NotFound) return api::not_found(*resource.kind, key.name);
   return std::move(record).error();
+}
+
+std::vector<Object> made(const Resource& resource) {
+  std::vector<Object> objects;
+  for (std::shared_ptr<void>& value : resource.strategy.make_all())
+    objects.push_back(unwritten({resource.kind, std::move(value)}, ""));
+  return objects;
 }
 
 }  // namespace skiff::registry

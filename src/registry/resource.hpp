@@ -83,6 +83,9 @@ struct Strategy {
   bool stored = true;                  // false: create answers without storing (reviews)
   /// The answer of a create that stores nothing.
   std::function<Status(void* object, StrategyContext&)> answer;
+  bool answers_status = false;         // ... and it is a Status rather than the object
+  /// All objects of a kind that is not stored but made when somebody asks.
+  std::function<std::vector<std::shared_ptr<void>>()> make_all;
 };
 
 class ServiceRanges;

@@ -12,6 +12,9 @@ Result<Object> write_draft(store::Store& store, const Resource& resource, Draft 
 /// What a dry run answers: the object as it would be stored, without a revision of its own.
 Object unwritten(const Draft& draft, const std::string& resource_version);
 
+/// The objects of a kind that is made when asked for.
+std::vector<Object> made(const Resource& resource);
+
 /// Whether something still holds an object whose deletion has begun.
 bool is_held(const Resource& resource, const Draft& draft);
 

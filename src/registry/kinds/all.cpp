@@ -96,6 +96,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   append(all, workloads());
   append(all, reviews());
   append(all, rbac());
+  append(all, unstored_kinds());
   append(all, plain_kinds());
   return all;
 }

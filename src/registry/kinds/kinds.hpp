@@ -19,5 +19,6 @@ Resource services(std::shared_ptr<ServiceRanges> ranges);
 std::vector<Resource> workloads();   // apps and batch, replication controllers
 std::vector<Resource> rbac();
 std::vector<Resource> reviews();     // kinds that are answered, not stored
+std::vector<Resource> unstored_kinds();
 
 }  // namespace skiff::registry
