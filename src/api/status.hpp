@@ -18,6 +18,7 @@ struct StatusDetail : ErrorDetail {
   std::string name, group, kind, uid;   // kind: the resource's plural for most reasons, the Kind for Invalid
   std::vector<Cause> causes;
   int retry_after_seconds = 0;
+  bool undecorated = false;             // an internal error that stands for itself: no reason, no prefix, no details
 };
 
 /// The detail of `error`, or null.

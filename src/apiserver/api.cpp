@@ -49,9 +49,27 @@ void add_headers(Headers& headers, const std::vector<std::string>& warnings) {
   for (const std::string& warning : warnings) headers.emplace("Warning", warning_header(warning));
 }
 
-std::string manager_of(const Request& request) {
+constexpr size_t kMaxManager = 128;
+
+// Who owns the fields that a request writes: whom it names, or the program that sent it.
+Result<std::string> manager_of(const Request& request) {
+  std::string_view named = request.parameter("fieldManager");
+  auto printable = [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; };
+  if (!named.empty()) {
+    const char* options = request.method == "PATCH" ? "PatchOptions" : request.method == "PUT" ? "UpdateOptions" : "CreateOptions";
+    if (named.size() > kMaxManager)
+      return error(Code::Invalid, "{}.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than {} bytes",
+                   options, kMaxManager);
+    if (!std::ranges::all_of(named, printable))
+      return error(Code::Invalid,
+                   "{}.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: {}: should only contain printable characters",
+                   options, api::quote(named));
+    return std::string(named);
+  }
   std::string_view agent = request.header("User-Agent");
-  return std::string(agent.substr(0, agent.find('/')));
+  std::string manager(agent.substr(0, agent.find('/')));
+  std::erase_if(manager, [&](char c) { return !printable(c); });
+  return manager.substr(0, kMaxManager);
 }
 
 }  // namespace
@@ -104,6 +122,7 @@ Result<Response> Api::serve_resource(const Request& request, const RequestInfo& 
   }
   TRY_ASSIGN(Verb verb, find_verb(info, *served->kind));
   TRY_ASSIGN(registry::RequestContext context, context_of(request, info, user));
+  context.api_version = served->kind->api_version();
   if (!served->warning.empty()) context.warnings.push_back(served->warning);
   Call call{request,           info,           user,
             *served,           *served->resource, options_.registry,
@@ -125,8 +144,7 @@ Result<registry::RequestContext> Api::context_of(const Request& request, const R
   context.user = user;
   context.verb = info.verb;
   context.subresource = info.subresource;
-  context.field_manager = request.parameter("fieldManager");
-  if (context.field_manager.empty()) context.field_manager = manager_of(request);
+  TRY_ASSIGN(context.field_manager, manager_of(request));
   std::string_view dry_run = request.parameter("dryRun");
   if (!dry_run.empty() && dry_run != "All")
     return error(Code::Invalid, "dryRun: Unsupported value: {}: supported values: \"All\"",

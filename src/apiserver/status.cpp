@@ -83,6 +83,12 @@ bool has_details(const Error& error) {
 
 std::string status_document(const Error& error) {
   api::MetaStatus status;
+  if (const api::StatusDetail* detail = api::detail_of(error); detail && detail->undecorated) {
+    status.status = "Failure";
+    status.message = error.message();
+    status.code = http_status(error.code());
+    return api::to_json(status);
+  }
   status.status = "Failure";
   status.message =
       is_internal(error.code()) ? "Internal error occurred: " + error.message() : error.message();

@@ -161,6 +161,12 @@ Result<Response> update_scale(Call& call) {
 
 Result<Response> patch_scale(Call& call) {
   TRY_ASSIGN(client::PatchType type, patch_type(call.request));
+  TRY(patch_options(call, type));
+  if (type == client::PatchType::Apply) {
+    TRY_ASSIGN(client::AnyRef applied,
+               call.registry.apply_scale(call.resource, call.key(), call.request.body, call.context));
+    return answer(call, 200, applied);
+  }
   TRY_ASSIGN(client::AnyRef scale,
              call.registry.patch_scale(call.resource, call.key(), type, call.request.body, call.context));
   return answer(call, 200, scale);

@@ -213,6 +213,12 @@ Result<Response> update_object(Call& call) {
 
 Result<Response> patch_object(Call& call) {
   TRY_ASSIGN(PatchType type, patch_type(call.request));
+  TRY(patch_options(call, type));
+  if (type == PatchType::Apply) {
+    TRY_ASSIGN(registry::UpdateResult result, call.registry.apply(call.served, call.key(), call.request.body,
+                                                                  call.info.subresource, call.context));
+    return answer(call, result.created ? 201 : 200, result.object);
+  }
   TRY_ASSIGN(Object object, call.registry.patch(call.served, call.key(), type, call.request.body,
                                                 call.info.subresource, call.context));
   return answer(call, 200, object);
@@ -238,6 +244,17 @@ Result<Response> delete_collection(Call& call) {
   return Response(Reply{200, "application/json", {}, std::move(body)});
 }
 
+Status patch_options(Call& call, PatchType type) {
+  constexpr const char* kInvalid = "PatchOptions.meta.k8s.io \"\" is invalid: ";
+  bool applies = type == PatchType::Apply;
+  if (!applies && call.request.query.contains("force"))
+    return error(Code::Invalid, "{}force: Forbidden: may not be specified for non-apply patch", kInvalid);
+  // Only appliers must say who they are: a user agent is no name to own fields by.
+  if (applies) call.context.field_manager = call.request.parameter("fieldManager");
+  call.context.force = applies && is_true(call.request, "force");
+  return ok();
+}
+
 Result<PatchType> patch_type(const Request& request) {
   std::string type = split(request.header("Content-Type"), ';').empty()
                          ? ""
@@ -246,10 +263,11 @@ Result<PatchType> patch_type(const Request& request) {
   if (type == "application/json-patch+json") return PatchType::Json;
   if (type == "application/merge-patch+json") return PatchType::Merge;
   if (type == "application/strategic-merge-patch+json") return PatchType::StrategicMerge;
-  return error(
-      Code::UnsupportedMediaType,
-      "the body of the request was in an unknown format - accepted media types include: "
-      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
+  if (type == "application/apply-patch+yaml") return PatchType::Apply;
+  return error(Code::UnsupportedMediaType,
+               "the body of the request was in an unknown format - accepted media types include: "
+               "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
+               "application/strategic-merge-patch+json");
 }
 
 Result<std::string> json_body(const Request& request, const api::TypeInfo& type) {

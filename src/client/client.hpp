@@ -47,7 +47,8 @@ struct DeleteOptions {
   std::string resource_version;
 };
 
-enum class PatchType { Json, Merge, StrategicMerge };
+/// Apply is server-side apply under the client's own manager name; it takes over fields that others own.
+enum class PatchType { Json, Merge, StrategicMerge, Apply };
 
 /// Any thread. Errors carry the API's code and message (NotFound, AlreadyExists, Conflict, Invalid, ...).
 class Client {

@@ -10,13 +10,6 @@ namespace {
 
 constexpr size_t kMaxWaiting = 100'000;  // events of one informer before it must list again
 
-RequestContext administrator() {
-  RequestContext context;
-  context.user.name = "system:apiserver";
-  context.user.groups = {"system:masters", "system:authenticated"};
-  return context;
-}
-
 Result<ListQuery> query_of(const client::ListOptions& options) {
   ListQuery query;
   query.namespace_ = options.namespace_;
@@ -88,6 +81,15 @@ Draft draft_of(const AnyRef& object) {
 
 }  // namespace
 
+RequestContext LocalClient::administrator() const {
+  RequestContext context;
+  context.user.name = "system:apiserver";
+  context.user.groups = {"system:masters", "system:authenticated"};
+  context.field_manager = manager_;
+  context.force = true;  // controllers do not argue about fields
+  return context;
+}
+
 Result<AnyRef> LocalClient::get(const api::KindInfo& kind, const ObjectKey& key) {
   TRY_ASSIGN(Object object, registry_.get(registry_.of(kind), key));
   return object.any();
@@ -139,6 +141,12 @@ Result<AnyRef> LocalClient::update_status(const AnyRef& object) {
 Result<AnyRef> LocalClient::patch(const api::KindInfo& kind, const ObjectKey& key, client::PatchType type,
                                   const std::string& body, const std::string& subresource) {
   RequestContext context = administrator();
+  if (type == client::PatchType::Apply && subresource == "scale")
+    return registry_.apply_scale(registry_.of(kind), key, body, context);
+  if (type == client::PatchType::Apply) {
+    TRY_ASSIGN(UpdateResult applied, registry_.apply(as_stored(registry_.of(kind)), key, body, subresource, context));
+    return applied.object.any();
+  }
   if (subresource == "scale") return registry_.patch_scale(registry_.of(kind), key, type, body, context);
   TRY_ASSIGN(Object patched, registry_.patch(as_stored(registry_.of(kind)), key, type, body, subresource, context));
   return patched.any();

@@ -8,7 +8,9 @@ namespace skiff::registry {
 /// The in-process Client: calls the registry with an administrator's rights and hands typed objects over as they are.
 class LocalClient final : public client::Client {
  public:
-  LocalClient(Registry& registry, Clock& clock) : registry_(registry), clock_(clock) {}
+  /// `manager` is whose fields it writes.
+  LocalClient(Registry& registry, Clock& clock, std::string manager)
+      : registry_(registry), clock_(clock), manager_(std::move(manager)) {}
 
   using client::Client::create;
   using client::Client::get;
@@ -32,8 +34,11 @@ class LocalClient final : public client::Client {
                                     const AnyRef& object) override;
 
  private:
+  RequestContext administrator() const;
+
   Registry& registry_;
   Clock& clock_;
+  const std::string manager_;
 };
 
 }  // namespace skiff::registry

@@ -22,7 +22,7 @@ std::string Resource::key(const client::ObjectKey& key) const {
 
 Registry::Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges)
     : store_(store), clock_(clock), random_(random), ranges_(std::make_shared<ServiceRanges>(ranges)),
-      resources_(all_resources(ranges_)), local_client_(std::make_unique<LocalClient>(*this, clock)) {
+      resources_(all_resources(ranges_)), local_client_(client_for("kube-apiserver")) {
   for (const Resource& resource : resources_) built_in_.push_back({&resource, resource.kind, nullptr, resource.strategy.warning});
   other_versions_ = other_versions(resources_);
   {
@@ -38,6 +38,10 @@ Registry::Registry(store::Store& store, Clock& clock, Random& random, const Serv
 }
 
 Registry::~Registry() = default;
+
+std::unique_ptr<client::Client> Registry::client_for(std::string manager) {
+  return std::make_unique<LocalClient>(*this, clock_, std::move(manager));
+}
 
 const Resource& Registry::of(const api::KindInfo& kind) const {
   // The pointer outlives the snapshot: resources are kept as long as the registry.

@@ -28,6 +28,7 @@ namespace skiff::registry {
 struct Draft {
   const api::KindInfo* kind = nullptr;
   std::shared_ptr<void> value;
+  bool tracked = false;  // its managedFields are as they are to be
   api::ObjectMeta& metadata() const { return *static_cast<api::ObjectMeta*>(value.get()); }
   AnyRef any() const { return AnyRef(*kind, value); }
 };
@@ -130,6 +131,10 @@ class Registry {
   /// The patch applies to the object as clients of `served` see it.
   Result<Object> patch(const ServedKind& served, const ObjectKey& key, client::PatchType type, std::string_view body,
                        const std::string& subresource, RequestContext& context);
+  /// Server-side apply of YAML or JSON by context.field_manager, which may create the object. Conflict: another manager
+  /// owns a field and context.force is not set.
+  Result<UpdateResult> apply(const ServedKind& served, const ObjectKey& key, std::string_view body,
+                             const std::string& subresource, RequestContext& context);
   Result<Removal> remove(const Resource& resource, const ObjectKey& key, const client::DeleteOptions& options,
                          RequestContext& context);
   Result<std::vector<Object>> remove_collection(const Resource& resource, const ListQuery& query,
@@ -146,6 +151,8 @@ class Registry {
                               RequestContext& context);
   Result<AnyRef> patch_scale(const Resource& resource, const ObjectKey& key, client::PatchType type,
                              std::string_view body, RequestContext& context);
+  Result<AnyRef> apply_scale(const Resource& resource, const ObjectKey& key, std::string_view body,
+                             RequestContext& context);
   /// POST to pods/binding, pods/eviction, serviceaccounts/token and the like; the answer to send.
   Result<AnyRef> create_subresource(const Resource& resource, const ObjectKey& key, const std::string& subresource,
                                     Draft draft, RequestContext& context);
@@ -160,6 +167,8 @@ class Registry {
 
   /// The Client that components in this process use: no serialising, admin rights.
   client::Client& local_client() { return *local_client_; }
+  /// The same for a component that owns the fields it writes under `manager`.
+  std::unique_ptr<client::Client> client_for(std::string manager);
 
  private:
   store::Store& store_;

@@ -26,6 +26,8 @@ struct RequestContext {
   bool dry_run = false;
   FieldValidation field_validation = FieldValidation::Warn;
   std::string field_manager;
+  std::string api_version;  // that the client speaks, for managedFields; "": the stored one
+  bool force = false;       // server-side apply takes fields from other managers
   std::vector<std::string> warnings;  // out: texts of Warning headers
 };
 

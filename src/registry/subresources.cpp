@@ -88,7 +88,7 @@ Result<AnyRef> Registry::update_scale(const Resource& resource, const ObjectKey&
     errors.invalid("spec.replicas", std::to_string(scale.spec.replicas), "must be greater than or equal to 0");
     return api::invalid(api::kind_of<api::Scale>(), key.name, errors);
   }
-  TRY_ASSIGN(Object updated, mutate(resource, key, "", context, [&](Draft& next, const AnyRef& current) -> Status {
+  TRY_ASSIGN(Object updated, mutate(resource, key, "scale", context, [&](Draft& next, const AnyRef& current) -> Status {
     const std::string& wanted = scale.metadata.resourceVersion;
     if (!wanted.empty() && wanted != current.metadata().resourceVersion)
       return api::stale_update(*resource.kind, key.name);

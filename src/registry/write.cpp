@@ -6,6 +6,7 @@
 #include "api/json.hpp"
 #include "api/patch.hpp"
 #include "registry/admission.hpp"
+#include "registry/field_managers.hpp"
 #include "registry/metadata.hpp"
 
 namespace skiff::registry {
@@ -82,6 +83,7 @@ Result<Object> Registry::create(const Resource& resource, const std::string& nam
   }
   if (!metadata.resourceVersion.empty())
     return api::bad_request("resourceVersion should not be set on objects to be created");
+  if (!draft.tracked) track_create(resource, draft, context, strategy_context.now);
   bool generated = metadata.name.empty() && !metadata.generateName.empty();
   for (int attempt = 1;; ++attempt) {
     if (generated) metadata.name = generated_name(metadata.generateName, random_);
@@ -102,8 +104,6 @@ Result<Object> Registry::create(const Resource& resource, const std::string& nam
   }
 }
 
-namespace {
-
 Status check_preconditions(const Resource& resource, const api::ObjectMeta& wanted, const api::ObjectMeta& current) {
   if (!wanted.uid.empty() && wanted.uid != current.uid)
     return api::uid_conflict(*resource.kind, current.name, wanted.uid, current.uid);
@@ -111,6 +111,8 @@ Status check_preconditions(const Resource& resource, const api::ObjectMeta& want
     return api::stale_update(*resource.kind, current.name);
   return ok();
 }
+
+namespace {
 
 Status prepare_update(const Resource& resource, Draft& next, const void* old, const std::string& subresource,
                       StrategyContext& context) {
@@ -136,9 +138,17 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
   return ok();
 }
 
+// Managers that only their time tells from before do not make a change.
 bool unchanged(const Draft& next, const AnyRef& current) {
   next.metadata().resourceVersion = current.metadata().resourceVersion;
-  return next.kind->type->ops->equal(next.value.get(), current.get());
+  auto& managers = next.metadata().managedFields;
+  const auto& before = current.metadata().managedFields;
+  if (managers == before || !api::same_but_for_times(managers, before))
+    return next.kind->type->ops->equal(next.value.get(), current.get());
+  auto after = std::exchange(managers, before);
+  if (next.kind->type->ops->equal(next.value.get(), current.get())) return true;
+  managers = std::move(after);
+  return false;
 }
 
 }  // namespace
@@ -151,6 +161,8 @@ Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, 
     const AnyRef old = current.any();
     Draft next{resource.kind, resource.kind->type->ops->copy(old.get())};
     TRY(change(next, old));
+    if (!next.tracked && subresource != "binding")
+      track_update(resource, {next, old, subresource}, context, strategy_context.now);
     TRY(prepare_update(resource, next, old.get(), subresource, strategy_context));
     if (unchanged(next, old)) return current;
     if (resource.strategy.allocate && subresource.empty())
@@ -212,6 +224,7 @@ Result<nlohmann::json> patched_document(const nlohmann::json& document, client::
     case client::PatchType::Json: return api::apply_json_patch(document, patch);
     case client::PatchType::Merge: return api::apply_merge_patch(document, patch);
     case client::PatchType::StrategicMerge: return api::apply_strategic_patch(document, patch, info);
+    case client::PatchType::Apply: break;  // Registry::apply
   }
   return api::bad_request("unknown patch type");
 }

@@ -15,6 +15,9 @@ Object unwritten(const Draft& draft, const std::string& resource_version);
 /// The objects of a kind that is made when asked for.
 std::vector<Object> made(const Resource& resource);
 
+/// Conflict when `wanted` names another UID or resourceVersion than the object has.
+Status check_preconditions(const Resource& resource, const api::ObjectMeta& wanted, const api::ObjectMeta& current);
+
 /// Whether something still holds an object whose deletion has begun.
 bool is_held(const Resource& resource, const Draft& draft);
 
