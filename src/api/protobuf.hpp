@@ -19,7 +19,7 @@ constexpr std::string_view kProtobufType = "application/vnd.kubernetes.protobuf"
 /// as protobuf has it. BadRequest when it is malformed or nested too deeply.
 Result<std::string> json_from_protobuf(std::string_view body, const api::TypeInfo& type);
 
-/// Whether all of the type's fields have numbers: what encode_protobuf needs.
+/// Whether encode_protobuf knows the type: the schema numbers a kind's fields all or not at all.
 bool has_protobuf(const TypeInfo& type);
 
 /// `object` as a whole document: "k8s\0" and a runtime.Unknown. The type must have a kind.

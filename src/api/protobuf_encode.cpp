@@ -214,19 +214,10 @@ std::string document(Encoder encoder, std::string_view api_version, std::string_
   return std::move(out).take();
 }
 
-bool has_numbers(const TypeInfo& type, std::set<const TypeInfo*>& seen) {
-  if (!seen.insert(&type).second) return true;
-  return std::ranges::all_of(type.fields, [&](const FieldInfo& field) {
-    if (head_of(field.proto).first == 0) return false;
-    return field.value != ValueKind::Struct || has_numbers(field.type(), seen);
-  });
-}
-
 }  // namespace
 
 bool has_protobuf(const TypeInfo& type) {
-  std::set<const TypeInfo*> seen;
-  return has_numbers(type, seen);
+  return std::ranges::all_of(type.fields, [](const FieldInfo& field) { return head_of(field.proto).first != 0; });
 }
 
 std::string encode_protobuf(const TypeInfo& type, const void* object) {

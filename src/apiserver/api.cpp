@@ -90,7 +90,7 @@ std::shared_ptr<Api::Documents> Api::documents() {
 Response Api::handle(const Request& request) {
   std::vector<std::string> warnings;
   Result<Response> answered = answer(request, warnings);
-  Response response = answered.ok() ? std::move(answered).value() : Response(status_reply(answered.error()));
+  Response response = answered.ok() ? std::move(answered).value() : Response(status_reply(answered.error(), prefers_protobuf(request)));
   std::visit(
       [&warnings](auto& reply) {
         if constexpr (!std::is_same_v<std::remove_reference_t<decltype(reply)>, UpgradeReply>)
@@ -130,8 +130,7 @@ Result<Response> Api::serve_resource(const Request& request, const RequestInfo& 
             std::move(context)};
   bool plain = info.subresource.empty() || info.subresource == "status" || info.subresource == "scale";
   if (plain) {
-    TRY_ASSIGN(call.form, negotiate(request));
-    call.form.served = served;
+    TRY_ASSIGN(call.form, negotiate(request, *served));
   }
   Result<Response> response = verb.run(call);
   warnings = std::move(call.context.warnings);

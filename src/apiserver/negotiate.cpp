@@ -1,7 +1,11 @@
 #include "apiserver/negotiate.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "api/gen/meta.hpp"
 #include "api/json.hpp"
+#include "api/protobuf.hpp"
 #include "base/encoding.hpp"
 
 namespace skiff::apiserver {
@@ -14,13 +18,19 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-std::string list_metadata(const registry::ListPage& page) {
+api::ListMeta metadata_of(const registry::ListPage& page) {
   api::ListMeta metadata;
   metadata.resourceVersion = std::to_string(page.revision);
   metadata.continue_ = page.continue_token;
   metadata.remainingItemCount = page.remaining;
-  return api::to_json(metadata);
+  return metadata;
 }
+
+std::string list_metadata(const registry::ListPage& page) { return api::to_json(metadata_of(page)); }
+
+Chunk chunk(std::string text) { return std::make_shared<std::string>(std::move(text)); }
+
+std::string meta_version(const Form& form) { return "meta.k8s.io/" + form.version; }
 
 std::string head(std::string_view kind, std::string_view api_version, const registry::ListPage& page) {
   return fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{},"items":[)", kind, api_version,
@@ -73,7 +83,28 @@ Chunk table_of_one(const Form& form, const client::AnyRef& object, const std::st
   return table_of(form, object.kind(), {{object, json}}, metadata, now);
 }
 
+Chunk protobuf_list(const Form& form, const registry::ListPage& page) {
+  if (form.kind == Form::Kind::Metadata) {
+    std::vector<const api::ObjectMeta*> items;
+    items.reserve(page.items.size());
+    for (const registry::Object& item : page.items) items.push_back(&item.metadata());
+    return chunk(api::encode_protobuf_metadata_list(meta_version(form), items, metadata_of(page)));
+  }
+  const api::KindInfo& kind = *form.served->kind;
+  api::ProtobufList list{kind.api_version(), std::string(kind.kind) + "List", kind.type, {}};
+  std::vector<client::AnyRef> held;  // decoded values live at least until they are written
+  for (const registry::Object& item : page.items) {
+    held.push_back(item.any());
+    list.items.push_back(held.back().get());
+  }
+  return chunk(api::encode_protobuf_list(list, metadata_of(page)));
+}
+
+bool is_protobuf(const MediaType& type) { return type.type == api::kProtobufType; }
+
 }  // namespace
+
+const char* Form::content_type() const { return protobuf ? "application/vnd.kubernetes.protobuf" : "application/json"; }
 
 std::vector<MediaType> parse_accept(std::string_view accept) {
   std::vector<MediaType> types;
@@ -85,10 +116,12 @@ std::vector<MediaType> parse_accept(std::string_view accept) {
       if (part.starts_with("as=")) type.as = part.substr(3);
       if (part.starts_with("g=")) type.group = part.substr(2);
       if (part.starts_with("v=")) type.version = part.substr(2);
+      if (part.starts_with("q=")) type.quality = std::strtod(part.c_str() + 2, nullptr);
     }
-    if (!type.type.empty()) types.push_back(std::move(type));
+    if (!type.type.empty() && type.quality > 0) types.push_back(std::move(type));
   }
-  if (types.empty()) types.push_back({"*/*", "", "", ""});
+  if (trimmed(std::string(accept)).empty()) types.push_back({"*/*", "", "", "", 1});
+  std::ranges::stable_sort(types, [](const MediaType& a, const MediaType& b) { return a.quality > b.quality; });
   return types;
 }
 
@@ -96,16 +129,29 @@ bool is_json(const MediaType& type) {
   return type.type == "application/json" || type.type == "*/*" || type.type == "application/*";
 }
 
-Result<Form> negotiate(const Request& request) {
+bool prefers_protobuf(const Request& request) {
+  std::vector<MediaType> types = parse_accept(request.header("Accept"));
+  return !types.empty() && is_protobuf(types.front());
+}
+
+Result<Form> negotiate(const Request& request, const registry::ServedKind& served) {
+  // Other versions and kinds without field numbers are told in JSON only.
+  bool numbered = served.conversion == nullptr && api::has_protobuf(*served.kind->type);
   for (const MediaType& type : parse_accept(request.header("Accept"))) {
-    if (!is_json(type)) continue;
     Form form;
-    if (type.as.empty()) return form;
+    form.served = &served;
+    form.protobuf = is_protobuf(type);
+    if (!form.protobuf && !is_json(type)) continue;
+    if (type.as.empty()) {
+      if (form.protobuf && !numbered) continue;
+      return form;
+    }
     bool known = type.group == "meta.k8s.io" && (type.version == "v1" || type.version == "v1beta1");
     if (!known) continue;
     form.version = type.version;
     form.table.version = type.version;
     if (type.as == "Table") {
+      if (form.protobuf) continue;  // Table is no protobuf message in Kubernetes either
       form.kind = Form::Kind::Table;
       std::string_view include = request.parameter("includeObject");
       if (include == "Object") form.table.include = TableOptions::Include::Object;
@@ -115,10 +161,12 @@ Result<Form> negotiate(const Request& request) {
     form.kind = Form::Kind::Metadata;
     if (type.as == "PartialObjectMetadata" || type.as == "PartialObjectMetadataList") return form;
   }
-  return Error(Code::NotAcceptable, "only the following media types are accepted: application/json");
+  return error(Code::NotAcceptable, "only the following media types are accepted: application/json{}{}",
+               numbered ? ", " : "", numbered ? api::kProtobufType : "");
 }
 
 Result<Chunk> write_object(const Form& form, const registry::Object& object, WallTime now) {
+  if (form.protobuf) return write_object(form, object.any(), now);
   if (form.kind == Form::Kind::Metadata)
     return Chunk(std::make_shared<std::string>(partial_metadata(object.metadata(), form.version)));
   Chunk json = object.shared_json();
@@ -131,6 +179,11 @@ Result<Chunk> write_object(const Form& form, const registry::Object& object, Wal
 }
 
 Result<Chunk> write_object(const Form& form, const client::AnyRef& object, WallTime now) {
+  if (form.protobuf) {
+    if (form.kind == Form::Kind::Metadata)
+      return chunk(api::encode_protobuf_metadata(meta_version(form), object.metadata()));
+    return chunk(api::encode_protobuf(*object.kind().type, object.get()));
+  }
   switch (form.kind) {
     case Form::Kind::Object:
       return Chunk(std::make_shared<std::string>(api::encode_json(*object.kind().type, object.get())));
@@ -143,6 +196,7 @@ Result<Chunk> write_object(const Form& form, const client::AnyRef& object, WallT
 }
 
 Result<Chunk> write_list(const Form& form, const registry::ListPage& page, WallTime now) {
+  if (form.protobuf) return protobuf_list(form, page);
   if (form.kind == Form::Kind::Object) return object_list(form, page);
   if (form.kind == Form::Kind::Metadata) return metadata_list(form, page);
   bool whole = converts(form) && form.table.include == TableOptions::Include::Object;
@@ -154,11 +208,7 @@ Result<Chunk> write_list(const Form& form, const registry::ListPage& page, WallT
   items.reserve(page.items.size());
   for (size_t i = 0; i < page.items.size(); ++i)
     items.push_back({page.items[i].any(), whole ? &converted[i] : &page.items[i].json()});
-  api::ListMeta metadata;
-  metadata.resourceVersion = std::to_string(page.revision);
-  metadata.continue_ = page.continue_token;
-  metadata.remainingItemCount = page.remaining;
-  return table_of(form, *form.served->resource->kind, items, metadata, now);
+  return table_of(form, *form.served->resource->kind, items, metadata_of(page), now);
 }
 
 }  // namespace skiff::apiserver

@@ -2,6 +2,7 @@
 
 #include "api/gen/meta.hpp"
 #include "api/json.hpp"
+#include "api/protobuf.hpp"
 #include "api/status.hpp"
 
 namespace skiff::apiserver {
@@ -79,15 +80,13 @@ bool has_details(const Error& error) {
          error.code() == Code::MethodNotAllowed;
 }
 
-}  // namespace
-
-std::string status_document(const Error& error) {
+api::MetaStatus status_of(const Error& error) {
   api::MetaStatus status;
   if (const api::StatusDetail* detail = api::detail_of(error); detail && detail->undecorated) {
     status.status = "Failure";
     status.message = error.message();
     status.code = http_status(error.code());
-    return api::to_json(status);
+    return status;
   }
   status.status = "Failure";
   status.message =
@@ -95,11 +94,22 @@ std::string status_document(const Error& error) {
   status.reason = error.code() == Code::Canceled ? "ServiceUnavailable" : to_string(error.code());
   status.code = http_status(error.code());
   if (has_details(error)) fill_details(status.details.emplace(), error);
-  return api::to_json(status);
+  return status;
 }
 
-Reply status_reply(const Error& error) {
-  Reply reply = json_reply(http_status(error.code()), status_document(error));
+}  // namespace
+
+std::string status_document(const Error& error) { return api::to_json(status_of(error)); }
+
+std::string status_protobuf(const Error& error) {
+  api::MetaStatus status = status_of(error);
+  return api::encode_protobuf(api::type_of<api::MetaStatus>(), &status);
+}
+
+Reply status_reply(const Error& error, bool protobuf) {
+  Reply reply = protobuf ? Reply{http_status(error.code()), std::string(api::kProtobufType), {},
+                                 std::make_shared<std::string>(status_protobuf(error))}
+                         : json_reply(http_status(error.code()), status_document(error));
   const api::StatusDetail* detail = api::detail_of(error);
   if (detail != nullptr && detail->retry_after_seconds > 0)
     reply.headers.emplace("Retry-After", std::to_string(detail->retry_after_seconds));

@@ -12,7 +12,8 @@ int http_status(Code code);
 
 /// The metav1.Status of a failure, as JSON without a line break.
 std::string status_document(const Error& error);
-Reply status_reply(const Error& error);
+std::string status_protobuf(const Error& error);
+Reply status_reply(const Error& error, bool protobuf = false);
 
 /// The Status that says that a deletion was done.
 std::string success_document(std::string_view name, std::string_view group, std::string_view plural,

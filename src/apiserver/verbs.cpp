@@ -167,12 +167,12 @@ Result<ListQuery> list_query(const Call& call) {
 
 Result<Response> answer(Call& call, int status, const Object& object) {
   TRY_ASSIGN(Chunk body, write_object(call.form, object, call.now));
-  return Response(Reply{status, "application/json", {}, std::move(body)});
+  return Response(Reply{status, call.form.content_type(), {}, std::move(body)});
 }
 
 Result<Response> answer(Call& call, int status, const client::AnyRef& object) {
   TRY_ASSIGN(Chunk body, write_object(call.form, object, call.now));
-  return Response(Reply{status, "application/json", {}, std::move(body)});
+  return Response(Reply{status, call.form.content_type(), {}, std::move(body)});
 }
 
 Result<Response> get_object(Call& call) {
@@ -190,7 +190,7 @@ Result<Response> list_objects(Call& call) {
   }
   TRY_ASSIGN(registry::ListPage page, call.registry.list(call.resource, query));
   TRY_ASSIGN(Chunk body, write_list(call.form, page, call.now));
-  return Response(Reply{200, "application/json", {}, std::move(body)});
+  return Response(Reply{200, call.form.content_type(), {}, std::move(body)});
 }
 
 Result<Response> create_object(Call& call) {
@@ -241,7 +241,7 @@ Result<Response> delete_collection(Call& call) {
   TRY_ASSIGN(page.items, call.registry.remove_collection(call.resource, query, options, call.context));
   page.revision = call.registry.revision();
   TRY_ASSIGN(Chunk body, write_list(call.form, page, call.now));
-  return Response(Reply{200, "application/json", {}, std::move(body)});
+  return Response(Reply{200, call.form.content_type(), {}, std::move(body)});
 }
 
 Status patch_options(Call& call, PatchType type) {

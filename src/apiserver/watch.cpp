@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "api/json.hpp"
+#include "api/protobuf.hpp"
 #include "api/status.hpp"
 #include "apiserver/status.hpp"
 #include "apiserver/verbs.hpp"
@@ -55,20 +56,28 @@ class WatchStream final : public registry::EventSink {
   void send(ObjectEvent::Type type, const registry::Object& object) {
     Result<Chunk> body = write_object(form_, object, SystemClock().wall_now());
     if (!body.ok()) return on_closed(body.error());
+    if (form_.protobuf) return send_frame(kTypes[static_cast<size_t>(type)], *body.value());
     form_.table.headers = false;  // only a watch's first table names its columns
     sink_->write({text_.head(type), std::move(body).value(), text_.end});
   }
   void send_error(const Error& why) {
+    if (form_.protobuf) return send_frame("ERROR", status_protobuf(why));
     sink_->write({constant(R"({"type":"ERROR","object":)"), constant(status_document(why)), text_.end});
   }
   void send_bookmark(std::int64_t revision, bool initial_end);
   void send_progress();
+  void send_frame(std::string_view type, std::string_view document) {
+    sink_->write(std::make_shared<std::string>(api::protobuf_watch_frame(type, document)));
+  }
 
   /// Takes the running watch; ends it at once if the stream is already over.
   void hold(std::unique_ptr<registry::ObjectWatch> watch);
   void let_go();
 
  private:
+  static constexpr std::string_view kTypes[] = {"ADDED", "MODIFIED", "DELETED"};  // by ObjectEvent::Type
+  void send_protobuf_bookmark(std::int64_t revision, bool initial_end);
+
   Form form_;
   const EventText text_;
   const std::shared_ptr<StreamSink> sink_;
@@ -78,7 +87,19 @@ class WatchStream final : public registry::EventSink {
   std::unique_ptr<registry::ObjectWatch> watch_ GUARDED_BY(mutex_);
 };
 
+void WatchStream::send_protobuf_bookmark(std::int64_t revision, bool initial_end) {
+  const api::TypeInfo& type = *form_.served->kind->type;
+  std::shared_ptr<void> object = type.ops->make();
+  auto& metadata = *static_cast<api::ObjectMeta*>(object.get());
+  metadata.resourceVersion = std::to_string(revision);
+  if (initial_end) metadata.annotations["k8s.io/initial-events-end"] = "true";
+  send_frame("BOOKMARK", form_.kind == Form::Kind::Metadata
+                             ? api::encode_protobuf_metadata("meta.k8s.io/" + form_.version, metadata)
+                             : api::encode_protobuf(type, object.get()));
+}
+
 void WatchStream::send_bookmark(std::int64_t revision, bool initial_end) {
+  if (form_.protobuf) return send_protobuf_bookmark(revision, initial_end);
   std::string annotations = initial_end ? R"(,"annotations":{"k8s.io/initial-events-end":"true"})" : "";
   std::string metadata = fmt::format(R"({{"resourceVersion":"{}"{}}})", revision, annotations);
   std::string object;
@@ -188,6 +209,7 @@ Result<Response> watch_objects(Call& call) {
   auto made = std::make_shared<std::atomic<std::shared_ptr<WatchStream>>>();
   StreamReply reply;
   reply.limit = limit;
+  if (call.form.protobuf) reply.content_type = "application/vnd.kubernetes.protobuf;stream=watch";
   if (options.bookmarks) {
     reply.interval = kBookmarkInterval;
     reply.tick = [made](StreamSink&) {

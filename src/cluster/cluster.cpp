@@ -37,6 +37,7 @@ struct Cluster::Parts {
   std::unique_ptr<image::ContentStore> images;
   std::unique_ptr<net::HostNetwork> host;
   std::unique_ptr<ControlPlane> plane;
+  std::unique_ptr<client::Client> manager_client, scheduler_client, kubelet_client;  // each owns what it writes
   std::unique_ptr<client::Informers> informers;
   std::unique_ptr<controllers::Controllers> controllers;
   std::unique_ptr<scheduler::Scheduler> scheduler;
@@ -90,16 +91,19 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
   TRY(write_kubeconfig());
   TRY(cluster::bootstrap_objects(plane->client(), settings));
   progress("API server answers");
+  manager_client = plane->registry().client_for("kube-controller-manager");
+  scheduler_client = plane->registry().client_for("kube-scheduler");
+  kubelet_client = plane->registry().client_for("kubelet");
   informers = std::make_unique<client::Informers>(plane->client(), clock);
   std::vector<const api::KindInfo*> kinds;
   for (const registry::Resource& resource : plane->registry().resources())
     if (resource.strategy.stored) kinds.push_back(resource.kind);
   controllers = std::make_unique<controllers::Controllers>(
-      controllers::Controllers::Uses{plane->client(), *informers, clock, random},
+      controllers::Controllers::Uses{*manager_client, *informers, clock, random},
       controllers::ControllersOptions{.root_ca = plane->identity().authority.certificate, .served = std::move(kinds)});
   scheduler = std::make_unique<scheduler::Scheduler>(
-      scheduler::Scheduler::Uses{plane->client(), *informers, clock, random});
-  TRY_ASSIGN(network, cluster::ClusterNetwork::create({plane->client(), *informers, clock, random}, settings));
+      scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
+  TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random}, settings));
   return ok();
 }
 
@@ -110,7 +114,7 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
                                    .cgroups = *cgroups,
                                    .images = *images,
                                    .host = *host,
-                                   .client = plane->client(),
+                                   .client = *kubelet_client,
                                    .kubelets = kubelets};
   for (int index = 0; index < settings.config.nodes; ++index) {
     TRY_ASSIGN(std::unique_ptr<NodeParts> node, NodeParts::create(around, index));
