@@ -18,6 +18,7 @@ std::string sample_object(const TypeInfo& type, int depth) {
   std::string out = "{";
   if (type.kind) out += fmt::format(R"("apiVersion":"{}","kind":"{}")", type.kind->api_version(), type.kind->kind);
   for (const FieldInfo& field : type.fields) {
+    if (depth > 0 && std::string_view(field.proto) == "0") continue;  // no protobuf field: see has_protobuf for whole kinds
     if (depth > 5 && field.value == ValueKind::Struct) continue;  // schemas that contain themselves
     if (out.size() > 1) out += ',';
     out += fmt::format(R"("{}":)", field.name);

@@ -137,7 +137,7 @@ TEST_CASE("failures are told in Kubernetes' words") {
        "application/vnd.kubernetes.protobuf"},
       {"patch of another type", "PATCH", kMaps + "/m", "{}", "text/plain", 415, "UnsupportedMediaType",
        "the body of the request was in an unknown format - accepted media types include: "
-       "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"},
+       "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json"},
       {"bad dry run", "POST", kMaps + "?dryRun=Some", kMap, "application/json", 422, "Invalid",
        R"(dryRun: Unsupported value: "Some": supported values: "All")"},
       {"future", "GET", kMaps + "/m?resourceVersion=999999", "", "", 504, "Timeout",
@@ -229,17 +229,22 @@ TEST_CASE("a client gets the form it accepts") {
       {"application/json", "ConfigMap", 200},
       {"", "ConfigMap", 200},
       {"*/*", "ConfigMap", 200},
-      {"application/vnd.kubernetes.protobuf,application/json", "ConfigMap", 200},
+      {"application/vnd.kubernetes.protobuf,application/json", "protobuf", 200},
+      {"application/vnd.kubernetes.protobuf;q=0.5,application/json", "ConfigMap", 200},
+      {"application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "protobuf", 200},
+      {"application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json", "ConfigMap", 200},
       {"application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "Table", 200},
       {"application/json;as=Table;v=v9;g=meta.k8s.io, application/json", "ConfigMap", 200},
       {"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "PartialObjectMetadata", 200},
       {"application/xml", "Status", 406},
-      {"application/vnd.kubernetes.protobuf", "Status", 406},
+      {"application/vnd.kubernetes.protobuf", "protobuf", 200},
   }));
   DYNAMIC_SECTION(row.accept) {
     Reply reply = test.call_as(row.accept, kMaps + "/m");
     CHECK(reply.status == row.status);
-    CHECK(body(reply)["kind"] == row.kind);
+    bool protobuf = reply.body->starts_with(std::string_view("k8s\0", 4));
+    CHECK((protobuf ? "protobuf" : body(reply)["kind"].get<std::string>()) == row.kind);
+    CHECK((reply.content_type == "application/vnd.kubernetes.protobuf") == protobuf);
   }
 }
 
