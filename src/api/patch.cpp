@@ -12,6 +12,10 @@ namespace skiff::api {
 using nlohmann::json;
 
 Result<json> apply_json_patch(json document, const json& patch) {
+  constexpr size_t kMaxOperations = 10000;
+  if (patch.size() > kMaxOperations)
+    return error(Code::TooLarge, "Request entity is too large: The allowed maximum operations in a JSON patch is {}, got {}",
+                 kMaxOperations, patch.size());
   try {
     return document.patch(patch);
   } catch (const json::parse_error& problem) {

@@ -124,3 +124,15 @@ TEST_CASE("metadata comes first in every stored kind") {
       CHECK(kind->type->fields[0].offset == 0);
     }
 }
+
+TEST_CASE("a JSON patch has a limit") {
+  json patch = json::array();
+  for (int i = 0; i < 10000; ++i) patch.push_back({{"op", "add"}, {"path", "/a"}, {"value", i}});
+  CHECK(apply_json_patch(json::object(), patch).value()["a"] == 9999);
+  patch.push_back({{"op", "test"}, {"path", "/a"}, {"value", 9999}});
+  Result<json> refused = apply_json_patch(json::object(), patch);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code() == Code::TooLarge);
+  CHECK(refused.error().message() ==
+        "Request entity is too large: The allowed maximum operations in a JSON patch is 10000, got 10001");
+}
