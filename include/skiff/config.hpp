@@ -16,6 +16,8 @@ struct ClusterConfig {
   std::uint16_t api_port = 0;           // on the expose address; default 6443 or a free one
   std::string expose = "127.0.0.1";     // where the API and NodePorts answer on the host
   std::string cluster_domain = "cluster.local";
+  std::string audit_log;                // a file for audit.k8s.io/v1 events; empty: none
+  std::string audit_level = "Metadata"; // None, Metadata, Request or RequestResponse
   std::string cgroup_root = "skiff";    // all control groups are made below this one
 };
 

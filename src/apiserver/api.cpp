@@ -23,16 +23,7 @@ std::vector<const api::KindInfo*> served_kinds(const registry::Catalogue& catalo
   return kinds;
 }
 
-bool is_health_path(std::string_view path) {
-  return path == "/healthz" || path == "/livez" || path == "/readyz" || path.starts_with("/healthz/") ||
-         path.starts_with("/livez/") || path.starts_with("/readyz/");
-}
-
 User anonymous() { return {"system:anonymous", "", {"system:unauthenticated"}, {}}; }
-
-Reply text_reply(int status, std::string text) {
-  return {status, "text/plain; charset=utf-8", {}, std::make_shared<std::string>(std::move(text))};
-}
 
 // RFC 7234 warn-text, as Kubernetes writes it: 299 - "text".
 std::string warning_header(const std::string& text) {
@@ -77,7 +68,7 @@ Result<std::string> manager_of(const Request& request) {
 Api::Documents::Documents(const registry::Catalogue& catalogue, const std::string& git_version)
     : generation(catalogue.generation()), discovery(served_kinds(catalogue)), openapi(discovery, git_version) {}
 
-Api::Api(ApiOptions options) : options_(std::move(options)) {}
+Api::Api(ApiOptions options) : options_(std::move(options)), metrics_(options_.limits) {}
 
 std::shared_ptr<Api::Documents> Api::documents() {
   std::shared_ptr<const registry::Catalogue> catalogue = options_.registry.catalogue();
@@ -87,34 +78,60 @@ std::shared_ptr<Api::Documents> Api::documents() {
   return documents_;
 }
 
+namespace {
+
+Reply too_many_requests() {
+  Reply reply = text_reply(429, "Too many requests, please try again later.\n");
+  reply.headers.emplace("Retry-After", "1");
+  return reply;
+}
+
+int status_of(const Response& response) {
+  if (const auto* reply = std::get_if<Reply>(&response)) return reply->status;
+  if (const auto* stream = std::get_if<StreamReply>(&response)) return stream->status;
+  return 101;
+}
+
+}  // namespace
+
 Response Api::handle(const Request& request) {
-  std::vector<std::string> warnings;
-  Result<Response> answered = answer(request, warnings);
+  Passage passage{request, parse_request_info(request), anonymous(), {}};
+  const TimePoint start = options_.clock.now();
+  const WallTime received = options_.clock.wall_now();
+  Metrics::InFlight slot = metrics_.begin(passage.info);
+  Result<Response> answered = slot.admitted() ? answer(passage) : Result<Response>(Response(too_many_requests()));
   Response response = answered.ok() ? std::move(answered).value() : Response(status_reply(answered.error(), prefers_protobuf(request)));
   std::visit(
-      [&warnings](auto& reply) {
+      [&passage](auto& reply) {
         if constexpr (!std::is_same_v<std::remove_reference_t<decltype(reply)>, UpgradeReply>)
-          add_headers(reply.headers, warnings);
+          add_headers(reply.headers, passage.warnings);
       },
       response);
+  metrics_.record(passage.info, status_of(response), request.parameter("dryRun") == "All",
+                  options_.clock.now() - start);
+  if (options_.audit != nullptr) {
+    const auto* reply = std::get_if<Reply>(&response);
+    options_.audit->record({request, passage.info, passage.user, status_of(response),
+                            reply != nullptr ? reply->body.get() : nullptr, received, options_.clock.wall_now()});
+  }
   return response;
 }
 
-Result<Response> Api::answer(const Request& request, std::vector<std::string>& warnings) {
-  RequestInfo info = parse_request_info(request);
+Result<Response> Api::answer(Passage& passage) {
+  const Request& request = passage.request;
   Result<std::optional<User>> user = options_.authenticator.authenticate(request);
   if (!user.ok()) {
     log::debug("apiserver", "{} {}: {}", request.method, request.path, user.error().message());
     return unauthorized();
   }
   const registry::Authorizer& authorizer = options_.registry.authorizer();
-  TRY_ASSIGN(User who, impersonate(request, std::move(user).value().value_or(anonymous()), authorizer));
-  TRY(authorize(authorizer, access_request(request, info, who)));
-  return info.is_resource ? serve_resource(request, info, who, warnings) : serve_path(request);
+  TRY_ASSIGN(passage.user, impersonate(request, std::move(user).value().value_or(anonymous()), authorizer));
+  TRY(authorize(authorizer, access_request(request, passage.info, passage.user)));
+  return passage.info.is_resource ? serve_resource(passage) : serve_path(request);
 }
 
-Result<Response> Api::serve_resource(const Request& request, const RequestInfo& info, const User& user,
-                                     std::vector<std::string>& warnings) {
+Result<Response> Api::serve_resource(Passage& passage) {
+  const auto& [request, info, user, warnings] = passage;
   const registry::ServedKind* served = options_.registry.find(info.group, info.version, info.resource);
   if (served == nullptr) {
     if (documents()->discovery.has_version(info.group, info.version)) return resource_not_found();
@@ -133,7 +150,7 @@ Result<Response> Api::serve_resource(const Request& request, const RequestInfo& 
     TRY_ASSIGN(call.form, negotiate(request, *served));
   }
   Result<Response> response = verb.run(call);
-  warnings = std::move(call.context.warnings);
+  passage.warnings = std::move(call.context.warnings);
   return response;
 }
 
@@ -165,8 +182,13 @@ Result<registry::RequestContext> Api::context_of(const Request& request, const R
 Result<Response> Api::serve_path(const Request& request) {
   const std::string& path = request.path;
   if (request.method != "GET" && request.method != "HEAD") return method_not_allowed();
-  if (is_health_path(path)) return Response(health(request));
-  if (path == "/version" || path == "/version/") return Response(version());
+  if (is_health_path(path)) return Response(health_report(request, options_.health));
+  if (path == "/version" || path == "/version/") return Response(version_document(options_.git_version));
+  if (path == "/metrics") {
+    Reply reply = text_reply(200, metrics_.text(options_.registry, options_.git_version));
+    reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return Response(std::move(reply));
+  }
   if (path == "/openid/v1/jwks" && options_.authenticator.signer != nullptr) {
     Reply reply = json_reply(200, options_.authenticator.signer->jwks());
     reply.content_type = "application/jwk-set+json";
@@ -185,55 +207,10 @@ Result<Response> Api::serve_path(const Request& request) {
   if (std::optional<Reply> document = served->discovery.serve(request)) return Response(std::move(*document));
   if (path == "/") {
     Json paths = {"/api",        "/api/v1",     "/apis",   "/healthz", "/livez",
-                  "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
+                  "/metrics",    "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
     return Response(json_reply(200, Json{{"paths", std::move(paths)}}.dump(2)));
   }
   return Response(text_reply(404, "404 page not found\n"));
-}
-
-Reply Api::version() const {
-  Json document = {{"major", "1"},
-                   {"minor", "36"},
-                   {"emulationMajor", "1"},
-                   {"emulationMinor", "36"},
-                   {"minCompatibilityMajor", "1"},
-                   {"minCompatibilityMinor", "35"},
-                   {"gitVersion", options_.git_version},
-                   {"gitCommit", ""},
-                   {"gitTreeState", "clean"},
-                   {"buildDate", "1970-01-01T00:00:00Z"},
-                   {"goVersion", ""},
-                   {"compiler", "g++"},
-                   {"platform", "linux/amd64"}};
-#if defined(__aarch64__)
-  document["platform"] = "linux/arm64";
-#endif
-  return json_reply(200, document.dump(2));
-}
-
-// /healthz, /livez and /readyz, each as a whole (?verbose, ?exclude=name) or one check of it.
-Reply Api::health(const Request& request) const {
-  std::string name = request.path.substr(1, request.path.find('/', 1) - 1);
-  std::string only = request.path.size() > name.size() + 2 ? request.path.substr(name.size() + 2) : "";
-  std::vector<HealthCheck> checks{{"ping", [] { return ok(); }}};
-  checks.insert(checks.end(), options_.health.begin(), options_.health.end());
-  if (!only.empty()) {
-    std::erase_if(checks, [&only](const HealthCheck& check) { return check.name != only; });
-    if (checks.empty()) return text_reply(404, "404 page not found\n");
-  }
-  auto [begin, end] = request.query.equal_range("exclude");
-  for (auto excluded = begin; excluded != end; ++excluded)
-    std::erase_if(checks, [&](const HealthCheck& check) { return check.name == excluded->second; });
-  std::string lines;
-  bool healthy = true;
-  for (const HealthCheck& check : checks) {
-    bool passed = check.check().ok();
-    healthy = healthy && passed;
-    lines += passed ? fmt::format("[+]{} ok\n", check.name)
-                    : fmt::format("[-]{} failed: reason withheld\n", check.name);
-  }
-  if (!healthy) return text_reply(500, lines + name + " check failed\n");
-  return text_reply(200, request.query.contains("verbose") ? lines + name + " check passed\n" : "ok");
 }
 
 }  // namespace skiff::apiserver

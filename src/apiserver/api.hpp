@@ -5,9 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "apiserver/about.hpp"
+#include "apiserver/audit.hpp"
 #include "apiserver/authenticate.hpp"
 #include "apiserver/discovery.hpp"
 #include "apiserver/message.hpp"
+#include "apiserver/metrics.hpp"
 #include "apiserver/openapi.hpp"
 #include "apiserver/request_info.hpp"
 #include "client/node_access.hpp"
@@ -15,19 +18,15 @@
 
 namespace skiff::apiserver {
 
-/// One line of /readyz?verbose. `check` runs on a worker thread and must not block.
-struct HealthCheck {
-  std::string name;
-  std::function<Status()> check;
-};
-
 struct ApiOptions {
   registry::Registry& registry;
   Clock& clock;
   Authenticator authenticator;
   client::NodeAccessByName nodes;
   std::string git_version;          // "v1.36.0+skiff.0.1.0"
-  std::vector<HealthCheck> health;  // besides ping
+  std::vector<HealthCheck> health = {};  // besides ping
+  AuditLog* audit = nullptr;
+  Metrics::Limits limits = {};
 };
 
 /// Any thread. One per cluster; outlived by what its options refer to.
@@ -39,16 +38,21 @@ class Api {
   Response handle(const Request& request);
 
  private:
-  Result<Response> answer(const Request& request, std::vector<std::string>& warnings);
+  /// What is known of a request on its way.
+  struct Passage {
+    const Request& request;
+    RequestInfo info;
+    User user;
+    std::vector<std::string> warnings;
+  };
+  Result<Response> answer(Passage& passage);
   Result<Response> serve_path(const Request& request);
-  Result<Response> serve_resource(const Request& request, const RequestInfo& info, const User& user,
-                                  std::vector<std::string>& warnings);
+  Result<Response> serve_resource(Passage& passage);
   Result<registry::RequestContext> context_of(const Request& request, const RequestInfo& info,
                                               const User& user) const;
-  Reply version() const;
-  Reply health(const Request& request) const;
 
   ApiOptions options_;
+  Metrics metrics_;
   /// The documents about what is served, made anew when that changes.
   struct Documents {
     Documents(const registry::Catalogue& catalogue, const std::string& git_version);

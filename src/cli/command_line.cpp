@@ -32,6 +32,10 @@ void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
   app.add_option("--nodes", cluster.nodes, "Number of nodes")->check(CLI::Range(1, 64))->capture_default_str();
   app.add_option("--expose", cluster.expose, "Host address where the API and NodePorts answer")->capture_default_str();
   app.add_option("--api-port", cluster.api_port, "Port of the API on the host (default 6443, or a free one)");
+  app.add_option("--audit-log", cluster.audit_log, "File for the API's audit events (default: none)");
+  app.add_option("--audit-level", cluster.audit_level, "How much an audit event says")
+      ->check(CLI::IsMember({"None", "Metadata", "Request", "RequestResponse"}))
+      ->capture_default_str();
   app.add_option("--pod-cidr", cluster.pod_cidr, "IPv4 range of pods, a /16");
   app.add_option("--service-cidr", cluster.service_cidr, "IPv4 range of services, a /16");
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/log.hpp"
 #include "cli/options.hpp"
@@ -24,6 +25,10 @@ std::vector<std::string> serve_arguments(const Options& options) {
   const ClusterConfig& config = options.cluster;
   std::vector<std::string> words = {"serve", "--profile=" + config.name, fmt::format("--nodes={}", config.nodes),
                                     "--expose=" + config.expose, fmt::format("--v={}", options.verbosity)};
+  if (!config.audit_log.empty()) {
+    words.push_back("--audit-log=" + std::filesystem::absolute(config.audit_log).string());
+    words.push_back("--audit-level=" + config.audit_level);
+  }
   if (config.api_port != 0) words.push_back(fmt::format("--api-port={}", config.api_port));
   if (!config.pod_cidr.empty()) words.push_back("--pod-cidr=" + config.pod_cidr);
   if (!config.service_cidr.empty()) words.push_back("--service-cidr=" + config.service_cidr);

@@ -73,9 +73,7 @@ Status Cluster::Parts::start(const ClusterConfig& config, const Progress& progre
 Status Cluster::Parts::prepare_host(const ClusterConfig& config) {
   Paths paths(config);
   TRY_ASSIGN(lock, cluster::lock_cluster(paths));
-  Result<Settings> kept = cluster::load_settings(config);
-  if (!kept.ok() && kept.error().code() == Code::NotFound) kept = cluster::choose_settings(config, random);
-  TRY_ASSIGN(settings, std::move(kept));
+  TRY_ASSIGN(settings, cluster::load_or_choose_settings(config, random));
   TRY_ASSIGN(cgroups, sys::CgroupTree::detect());
   TRY_ASSIGN(images, image::ContentStore::open(paths.images()));
   TRY(image::install_demo_images(*images));

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 #include "api/gen/authentication.hpp"
+#include "api/gen/rbac.hpp"
+#include "api/gen/scheduling.hpp"
 #include "skiff/version.hpp"
 #include "sys/files.hpp"
 #include "sys/namespaces.hpp"
@@ -69,7 +71,37 @@ Status ControlPlane::open(const Settings& settings) {
   return ok();
 }
 
+Status ControlPlane::open_audit_log(const ClusterConfig& config) {
+  if (config.audit_log.empty()) return ok();
+  std::optional<apiserver::AuditLevel> level = apiserver::audit_level(config.audit_level);
+  if (!level) return error(Code::Invalid, "there is no audit level '{}'", config.audit_level);
+  TRY_ASSIGN(audit_, apiserver::AuditLog::open(config.audit_log, *level));
+  return ok();
+}
+
+// Under kube-apiserver's names, which monitoring knows.
+std::vector<apiserver::HealthCheck> ControlPlane::health_checks() {
+  auto store_reads = [this] {
+    return store_->revision() > 0 ? ok() : Status(Error(Code::Unavailable, "the store is empty"));
+  };
+  auto exists = [this](const api::KindInfo& kind, const char* name) {
+    return [this, &kind, name] {
+      Result<registry::Object> found = registry_->get(registry_->of(kind), {"", name});
+      return found.ok() ? ok() : Status(found.error());
+    };
+  };
+  return {{"log", [] { return ok(); }},
+          {"etcd", store_reads},
+          {"etcd-readiness", store_reads, true},
+          {"poststarthook/rbac/bootstrap-roles", exists(api::kind_of<api::ClusterRole>(), "cluster-admin")},
+          {"poststarthook/scheduling/bootstrap-system-priority-classes",
+           exists(api::kind_of<api::PriorityClass>(), "system-node-critical")},
+          {"shutdown", [this] { return stopping_ ? Status(Error(Code::Unavailable, "process is shutting down")) : ok(); },
+           true}};
+}
+
 Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName nodes) {
+  TRY(open_audit_log(settings.config));
   apiserver::Authenticator authenticator;
   authenticator.signer = identity_.signer.get();
   authenticator.cluster = &client();
@@ -79,7 +111,8 @@ Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName n
                                                                 .authenticator = std::move(authenticator),
                                                                 .nodes = std::move(nodes),
                                                                 .git_version = kKubernetesVersion,
-                                                                .health = {}});
+                                                                .health = health_checks(),
+                                                                .audit = audit_.get()});
   TRY_ASSIGN(tls_, apiserver::TlsAcceptor::create({.certificate = identity_.server.certificate,
                                                    .key = identity_.server.key,
                                                    .client_authority = identity_.authority.certificate}));
@@ -105,6 +138,7 @@ Status ControlPlane::serve_in(const UniqueFd& network, const std::string& addres
 }
 
 void ControlPlane::stop() {
+  stopping_ = true;
   if (listener_) listener_->stop();
 }
 

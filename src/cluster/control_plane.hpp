@@ -1,6 +1,7 @@
 #pragma once
 // Store, registry and API server of one cluster: everything that exists once, whatever nodes there are.
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -41,6 +42,8 @@ class ControlPlane {
   ControlPlane(Clock& clock, Random& random) : clock_(clock), random_(random) {}
   Status open(const Settings& settings);
   Status listen(const Settings& settings, client::NodeAccessByName nodes);
+  Status open_audit_log(const ClusterConfig& config);
+  std::vector<apiserver::HealthCheck> health_checks();
   Status sign_token(const client::ObjectKey& account, const std::string& uid, registry::Draft& draft);
 
   Clock& clock_;
@@ -50,6 +53,8 @@ class ControlPlane {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<registry::Registry> registry_;
   std::unique_ptr<apiserver::AccessControl> access_;
+  std::unique_ptr<apiserver::AuditLog> audit_;
+  std::atomic<bool> stopping_{false};
   std::unique_ptr<apiserver::Api> api_;
   std::unique_ptr<apiserver::TlsAcceptor> tls_;
   std::unique_ptr<apiserver::Listener> listener_;  // last: stops first

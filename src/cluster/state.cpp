@@ -134,6 +134,12 @@ Result<Settings> choose_settings(const ClusterConfig& config, Random& random) {
   return settings;
 }
 
+Result<Settings> load_or_choose_settings(const ClusterConfig& config, Random& random) {
+  Result<Settings> kept = load_settings(config);
+  if (!kept.ok() && kept.error().code() == Code::NotFound) return choose_settings(config, random);
+  return kept;
+}
+
 Result<UniqueFd> lock_cluster(const Paths& paths) {
   TRY(sys::make_directories(paths.root(), 0700));
   TRY_ASSIGN(UniqueFd fd, sys::open(paths.lock(), O_RDWR | O_CREAT, 0600));

@@ -54,6 +54,8 @@ Result<Settings> load_settings(const ClusterConfig& config);
 /// Fills what `config` leaves open and saves it. Invalid: the name or a range is malformed, or a range collides with
 /// the host's networks.
 Result<Settings> choose_settings(const ClusterConfig& config, Random& random);
+/// The first, or else the second.
+Result<Settings> load_or_choose_settings(const ClusterConfig& config, Random& random);
 
 /// Holds the cluster for this process. Unavailable: another one has it; the message names its pid.
 Result<UniqueFd> lock_cluster(const Paths& paths);

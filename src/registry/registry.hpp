@@ -121,6 +121,8 @@ class Registry {
   Result<std::unique_ptr<ObjectWatch>> watch(const Resource& resource, const ListQuery& query, store::Revision after,
                                              EventSink& sink) const;
   store::Revision revision() const { return store_.revision(); }
+  /// How many objects there are.
+  size_t count(const Resource& resource) const { return store_.count(resource.prefix()); }
   const ServiceRanges& service_ranges() const { return *ranges_; }
 
   Result<Object> create(const Resource& resource, const std::string& namespace_, Draft draft,
