@@ -111,7 +111,10 @@ Response Api::handle(const Request& request) {
                   options_.clock.now() - start);
   if (options_.audit != nullptr) {
     const auto* reply = std::get_if<Reply>(&response);
-    options_.audit->record({request, passage.info, passage.user, status_of(response),
+    const RequestInfo& info = passage.info;
+    const registry::ServedKind* served = options_.registry.find(info.group, info.version, info.resource);
+    const bool whole = served != nullptr && info.subresource.empty() && info.verb != "delete";
+    options_.audit->record({request, info, passage.user, whole ? served->kind->type : nullptr, status_of(response),
                             reply != nullptr ? reply->body.get() : nullptr, received, options_.clock.wall_now()});
   }
   return response;

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "api/protobuf.hpp"
 #include "api/values.hpp"
 #include "base/log.hpp"
 
@@ -46,6 +47,13 @@ void put_body(Json& event, const char* name, const std::string& body, const Requ
   if (!document.is_discarded()) event[name] = std::move(document);
 }
 
+std::string json_of_body(const AuditEntry& entry) {
+  const std::string& body = entry.request.body;
+  if (entry.type == nullptr || !body.starts_with("k8s")) return body;
+  Result<std::string> json = api::json_from_protobuf(body, *entry.type);
+  return json.ok() ? std::move(json).value() : "";
+}
+
 std::string text_of(WallTime moment) { return api::MicroTime::from(moment).text(); }
 
 }  // namespace
@@ -76,7 +84,7 @@ void AuditLog::record(const AuditEntry& entry) {
                 {"userAgent", entry.request.header("User-Agent")}};
   if (entry.info.is_resource) event["objectRef"] = object_of(entry.info);
   event["responseStatus"] = {{"metadata", Json::object()}, {"code", entry.code}};
-  if (level_ >= AuditLevel::Request) put_body(event, "requestObject", entry.request.body, entry.info);
+  if (level_ >= AuditLevel::Request) put_body(event, "requestObject", json_of_body(entry), entry.info);
   if (level_ >= AuditLevel::RequestResponse && entry.response != nullptr)
     put_body(event, "responseObject", *entry.response, entry.info);
   event["requestReceivedTimestamp"] = text_of(entry.received);

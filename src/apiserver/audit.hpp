@@ -7,6 +7,7 @@
 
 #include "apiserver/message.hpp"
 #include "apiserver/request_info.hpp"
+#include "api/descriptor.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
@@ -25,6 +26,7 @@ struct AuditEntry {
   const Request& request;
   const RequestInfo& info;
   const registry::User& user;
+  const api::TypeInfo* type;         // of a body in protobuf; null: not known
   int code;
   const std::string* response;       // null: not a plain JSON answer
   WallTime received, answered;
