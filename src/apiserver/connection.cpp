@@ -3,8 +3,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 
 #include "apiserver/openssl.hpp"
+#include "base/encoding.hpp"
 #include "sys/files.hpp"
 
 namespace skiff::apiserver {
@@ -40,7 +42,34 @@ std::vector<std::string> subject_entries(X509* certificate, int nid) {
   return values;
 }
 
-Peer peer_of(SSL* ssl) {
+std::string fingerprint(X509* certificate) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
+  unsigned int size = 0;
+  if (X509_digest(certificate, EVP_sha256(), hash.data(), &size) != 1) return "";
+  return hex_encode({reinterpret_cast<const char*>(hash.data()), size});
+}
+
+std::string subject_uid(X509* certificate) {
+  ASN1_OBJECT* type = OBJ_txt2obj("1.3.6.1.4.1.57683.2", 1);
+  X509_NAME* name = X509_get_subject_name(certificate);
+  int at = X509_NAME_get_index_by_OBJ(name, type, -1);
+  ASN1_OBJECT_free(type);
+  unsigned char* text = nullptr;
+  int size = at < 0 ? -1 : ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+  if (size < 0) return "";
+  std::string uid(reinterpret_cast<char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return uid;
+}
+
+// Whether the chain of the peer's certificate ends in `authority`.
+bool rooted_in(SSL* ssl, X509* authority) {
+  STACK_OF(X509)* chain = SSL_get0_verified_chain(ssl);
+  int size = chain == nullptr ? 0 : sk_X509_num(chain);
+  return authority != nullptr && size > 0 && X509_cmp(sk_X509_value(chain, size - 1), authority) == 0;
+}
+
+Peer peer_of(SSL* ssl, X509* front_proxy_authority) {
   Peer peer;
   CertificatePtr certificate(SSL_get1_peer_certificate(ssl));
   if (!certificate) return peer;
@@ -53,7 +82,12 @@ Peer peer_of(SSL* ssl) {
     peer.rejection = "x509: the client certificate has no common name";
     return peer;
   }
-  peer.identity = PeerIdentity{names.front(), subject_entries(certificate.get(), NID_organizationName)};
+  if (rooted_in(ssl, front_proxy_authority)) {
+    peer.front_proxy = names.front();
+    return peer;
+  }
+  peer.identity = PeerIdentity{names.front(), subject_entries(certificate.get(), NID_organizationName),
+                               subject_uid(certificate.get()), fingerprint(certificate.get())};
   return peer;
 }
 
@@ -86,6 +120,7 @@ Result<SslContextPtr> make_context(const TlsSettings& settings) {
   SSL_CTX_set_num_tickets(context.get(), 0);
   SSL_CTX_set_alpn_select_cb(context.get(), select_protocol, nullptr);
   TRY(trust(context.get(), settings.client_authority));
+  TRY(trust(context.get(), settings.front_proxy_authority));
   return context;
 }
 
@@ -111,10 +146,12 @@ Connection::Transfer plain_transfer(ssize_t moved, Connection::Progress when_blo
 
 struct TlsAcceptor::Context {
   SslContextPtr ssl;
+  CertificatePtr front_proxy_authority;
 };
 
 struct Connection::Tls {
   SslPtr ssl;
+  std::shared_ptr<const TlsAcceptor::Context> context;
   bool usable = true;  // false after a fatal error, when OpenSSL forbids a shutdown alert
 };
 
@@ -130,6 +167,9 @@ Result<std::unique_ptr<TlsAcceptor>> TlsAcceptor::create(const TlsSettings& sett
 Status TlsAcceptor::replace(const TlsSettings& settings) {
   auto fresh = std::make_shared<Context>();
   TRY_ASSIGN(fresh->ssl, make_context(settings));
+  if (!settings.front_proxy_authority.empty()) {
+    TRY_ASSIGN(fresh->front_proxy_authority, parse_certificate(settings.front_proxy_authority));
+  }
   MutexLock lock(mutex_);
   context_ = std::move(fresh);
   return ok();
@@ -143,7 +183,8 @@ std::shared_ptr<TlsAcceptor::Context> TlsAcceptor::context() const {
 Result<std::unique_ptr<Connection>> TlsAcceptor::accept(UniqueFd socket, std::string remote_address) const {
   std::unique_ptr<Connection> connection(new Connection(std::move(socket), std::move(remote_address)));
   connection->tls_ = std::make_unique<Connection::Tls>();
-  connection->tls_->ssl.reset(SSL_new(context()->ssl.get()));
+  connection->tls_->context = context();
+  connection->tls_->ssl.reset(SSL_new(connection->tls_->context->ssl.get()));
   SSL* ssl = connection->tls_->ssl.get();
   if (ssl == nullptr || SSL_set_fd(ssl, connection->fd()) != 1) return openssl_error("SSL_new");
   SSL_set_accept_state(ssl);
@@ -163,7 +204,7 @@ Connection::Progress Connection::handshake() {
   ERR_clear_error();
   int returned = SSL_do_handshake(tls_->ssl.get());
   if (returned == 1) {
-    peer_ = peer_of(tls_->ssl.get());
+    peer_ = peer_of(tls_->ssl.get(), tls_->context->front_proxy_authority.get());
     return Progress::Done;
   }
   Progress progress = progress_of(tls_->ssl.get(), returned);

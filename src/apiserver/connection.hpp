@@ -17,6 +17,7 @@ struct TlsSettings {
   std::string certificate;
   std::string key;
   std::string client_authority;  // client certificates are asked for and checked against it; none is required
+  std::string front_proxy_authority = {};  // the same for proxies that speak for others; may be empty
 };
 
 class Connection;
@@ -34,6 +35,7 @@ class TlsAcceptor {
   Result<std::unique_ptr<Connection>> accept(UniqueFd socket, std::string remote_address) const;
 
  private:
+  friend class Connection;
   struct Context;
   TlsAcceptor();
   std::shared_ptr<Context> context() const;

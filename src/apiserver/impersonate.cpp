@@ -1,8 +1,7 @@
 #include "apiserver/impersonate.hpp"
 
-#include <algorithm>
-
 #include "api/status.hpp"
+#include "apiserver/authenticate.hpp"
 #include "apiserver/authorize.hpp"
 #include "base/encoding.hpp"
 
@@ -13,25 +12,7 @@ using registry::User;
 
 namespace {
 
-constexpr std::string_view kExtra = "Impersonate-Extra-";
 constexpr std::string_view kAccount = "system:serviceaccount:";
-
-// Header names carry extra keys in lower case with '%' escapes.
-std::string extra_key(std::string_view header) {
-  std::string key;
-  auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
-  std::string text(header);
-  std::ranges::transform(text, text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
-      key.push_back(static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2])));
-      i += 2;
-    } else {
-      key.push_back(text[i]);
-    }
-  }
-  return key;
-}
 
 User asked_for(const Request& request) {
   User wanted;
@@ -39,11 +20,7 @@ User asked_for(const Request& request) {
   wanted.uid = request.header("Impersonate-Uid");
   auto [begin, end] = request.headers.equal_range("Impersonate-Group");
   for (auto header = begin; header != end; ++header) wanted.groups.push_back(header->second);
-  for (auto header = request.headers.lower_bound(kExtra); header != request.headers.end(); ++header) {
-    std::string_view name = header->first;
-    if (name.size() <= kExtra.size() || ::strncasecmp(name.data(), kExtra.data(), kExtra.size()) != 0) break;
-    wanted.extra[extra_key(name.substr(kExtra.size()))].push_back(header->second);
-  }
+  wanted.extra = extra_headers(request, "Impersonate-Extra-");
   return wanted;
 }
 

@@ -39,11 +39,14 @@ using Query = std::multimap<std::string, std::string, std::less<>>;
 struct PeerIdentity {
   std::string user;
   std::vector<std::string> groups;
+  std::string uid = {};          // attribute 1.3.6.1.4.1.57683.2
+  std::string fingerprint = {};  // SHA-256, hexadecimal
 };
 
-/// What TLS learnt about the other side. At most one of the two is set; neither without a client certificate.
+/// What TLS learnt about the other side. At most one of these is set; none without a client certificate.
 struct Peer {
   std::optional<PeerIdentity> identity;  // the certificate was signed by our authority and is in force
+  std::string front_proxy = {};          // common name of a certificate that the front-proxy authority signed
   std::string rejection;                 // a certificate was shown and is not acceptable: why
 };
 

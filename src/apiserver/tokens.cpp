@@ -49,7 +49,34 @@ json to_json(const TokenClaims& claims) {
       {"iss", kTokenIssuer},     {"kubernetes.io", std::move(kubernetes)}, {"nbf", seconds_of(claims.issued)},
       {"sub", claims.subject()}};
   if (!claims.id.empty()) result["jti"] = claims.id;
+  if (claims.warn_after) result["kubernetes.io"]["warnafter"] = *claims.warn_after;
   return result;
+}
+
+constexpr char kLegacyIssuer[] = "kubernetes/serviceaccount";
+constexpr char kLegacy[] = "kubernetes.io/serviceaccount/";
+
+json to_legacy_json(const TokenClaims& claims) {
+  const std::string prefix = kLegacy;
+  return {{"iss", kLegacyIssuer},
+          {prefix + "namespace", claims.token_namespace},
+          {prefix + "secret.name", claims.secret ? claims.secret->name : ""},
+          {prefix + "service-account.name", claims.service_account.name},
+          {prefix + "service-account.uid", claims.service_account.uid},
+          {"sub", claims.subject()}};
+}
+
+// May throw, as from_json.
+TokenClaims from_legacy_json(const json& document) {
+  const std::string prefix = kLegacy;
+  TokenClaims claims;
+  claims.legacy = true;
+  claims.token_namespace = document.at(prefix + "namespace").get<std::string>();
+  claims.service_account = {document.at(prefix + "service-account.name").get<std::string>(),
+                            document.at(prefix + "service-account.uid").get<std::string>()};
+  claims.secret = BoundObject{document.at(prefix + "secret.name").get<std::string>(), ""};
+  claims.audiences = {std::string(kTokenIssuer)};
+  return claims;
 }
 
 std::vector<std::string> audiences_of(const json& claims) {
@@ -128,8 +155,8 @@ Status check_times(const json& document, WallTime now) {
   return ok();
 }
 
-Status check_audience(const json& document, const std::vector<std::string>& wanted) {
-  for (const std::string& audience : audiences_of(document)) {
+Status check_audience(const std::vector<std::string>& audiences, const std::vector<std::string>& wanted) {
+  for (const std::string& audience : audiences) {
     bool known =
         wanted.empty() ? audience == kTokenIssuer : std::ranges::find(wanted, audience) != wanted.end();
     if (known) return ok();
@@ -164,9 +191,15 @@ Result<std::unique_ptr<TokenSigner>> TokenSigner::create(const std::string& key_
   return signer;
 }
 
-Result<std::string> TokenSigner::sign(const TokenClaims& claims) const {
+Result<std::string> TokenSigner::sign(const TokenClaims& claims) const { return sign_text(to_json(claims).dump()); }
+
+Result<std::string> TokenSigner::sign_legacy(const TokenClaims& claims) const {
+  return sign_text(to_legacy_json(claims).dump());
+}
+
+Result<std::string> TokenSigner::sign_text(const std::string& payload) const {
   json header = {{"alg", "ES256"}, {"kid", key_id_}};
-  std::string text = base64url_encode(header.dump()) + "." + base64url_encode(to_json(claims).dump());
+  std::string text = base64url_encode(header.dump()) + "." + base64url_encode(payload);
   DigestPtr digest(EVP_MD_CTX_new());
   std::array<unsigned char, 128> der{};
   size_t size = der.size();
@@ -198,10 +231,11 @@ Result<TokenClaims> TokenSigner::verify(std::string_view token, WallTime now,
   try {
     if (json::parse(*header).at("alg") != "ES256") return refused("algorithm is not ES256");
     json document = json::parse(*payload);
-    if (document.at("iss") != kTokenIssuer) return refused("unknown issuer");
-    TRY(check_times(document, now));
-    TRY(check_audience(document, audiences));
-    TokenClaims claims = from_json(document);
+    bool legacy = document.at("iss") == kLegacyIssuer;
+    if (!legacy && document.at("iss") != kTokenIssuer) return refused("unknown issuer");
+    if (!legacy) TRY(check_times(document, now));
+    TokenClaims claims = legacy ? from_legacy_json(document) : from_json(document);
+    TRY(check_audience(claims.audiences, audiences));
     if (document.at("sub") != claims.subject()) return refused("subject does not match the service account");
     return claims;
   } catch (const json::exception&) {

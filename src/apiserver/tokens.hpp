@@ -31,6 +31,8 @@ struct TokenClaims {
   std::string id;  // jti
   WallTime issued;
   WallTime expires;
+  std::optional<std::int64_t> warn_after = {};  // unix seconds: used later than this, its holder should have renewed it
+  bool legacy = false;  // kept in `secret`, without an end
 
   /// "system:serviceaccount:<namespace>:<name>"
   std::string subject() const;
@@ -44,6 +46,9 @@ class TokenSigner {
 
   Result<std::string> sign(const TokenClaims& claims) const;
 
+  /// A token without an end for a Secret of type kubernetes.io/service-account-token.
+  Result<std::string> sign_legacy(const TokenClaims& claims) const;
+
   /// Unauthorized, with a text that says why, when the token is malformed, not signed by this key, from
   /// another issuer, expired at `now`, not valid yet, or for none of `audiences` (the API server's own when
   /// empty).
@@ -55,6 +60,7 @@ class TokenSigner {
   const std::string& key_id() const { return key_id_; }
 
  private:
+  Result<std::string> sign_text(const std::string& payload) const;
   struct Key;
   explicit TokenSigner(std::unique_ptr<Key> key);
   std::unique_ptr<Key> key_;

@@ -98,7 +98,14 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
     if (resource.strategy.stored) kinds.push_back(resource.kind);
   controllers = std::make_unique<controllers::Controllers>(
       controllers::Controllers::Uses{*manager_client, *informers, clock, random},
-      controllers::ControllersOptions{.root_ca = plane->identity().authority.certificate, .served = std::move(kinds)});
+      controllers::ControllersOptions{
+          .root_ca = plane->identity().authority.certificate,
+          .served = std::move(kinds),
+          .sign_account_token = [this](const client::ObjectKey& secret, const std::string& account,
+                                       const std::string& uid) {
+            return plane->sign_legacy_token(secret, account, uid);
+          },
+          .authority = &plane->certificates()});
   scheduler = std::make_unique<scheduler::Scheduler>(
       scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
   TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random}, settings));

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 #include "api/gen/authentication.hpp"
+#include "api/gen/nodes.hpp"
+#include "api/gen/pod.hpp"
 #include "api/gen/rbac.hpp"
 #include "api/gen/scheduling.hpp"
 #include "skiff/version.hpp"
@@ -14,6 +16,8 @@
 
 namespace skiff::cluster {
 namespace {
+
+constexpr std::int64_t kMountedTokenSeconds = 3607;
 
 Result<UniqueFd> listening_socket(const std::string& address, std::uint16_t port) {
   UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -68,6 +72,11 @@ Status ControlPlane::open(const Settings& settings) {
   });
   TRY_ASSIGN(access_, apiserver::AccessControl::create(*registry_, client()));
   registry_->set_authorizer(*access_);
+  authenticator_.signer = identity_.signer.get();
+  authenticator_.cluster = &client();
+  authenticator_.clock = &clock_;
+  registry_->set_token_authenticator(authenticator_);
+  registry_->set_certificate_authority(certificates_);
   return ok();
 }
 
@@ -102,20 +111,14 @@ std::vector<apiserver::HealthCheck> ControlPlane::health_checks() {
 
 Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName nodes) {
   TRY(open_audit_log(settings.config));
-  apiserver::Authenticator authenticator;
-  authenticator.signer = identity_.signer.get();
-  authenticator.cluster = &client();
-  authenticator.clock = &clock_;
   api_ = std::make_unique<apiserver::Api>(apiserver::ApiOptions{.registry = *registry_,
                                                                 .clock = clock_,
-                                                                .authenticator = std::move(authenticator),
+                                                                .authenticator = authenticator_,
                                                                 .nodes = std::move(nodes),
                                                                 .git_version = kKubernetesVersion,
                                                                 .health = health_checks(),
                                                                 .audit = audit_.get()});
-  TRY_ASSIGN(tls_, apiserver::TlsAcceptor::create({.certificate = identity_.server.certificate,
-                                                   .key = identity_.server.key,
-                                                   .client_authority = identity_.authority.certificate}));
+  TRY_ASSIGN(tls_, apiserver::TlsAcceptor::create(tls_settings()));
   TRY_ASSIGN(listener_, apiserver::Listener::create({}, tls_.get(), [this](const apiserver::Request& request) {
                return api_->handle(request);
              }));
@@ -131,6 +134,13 @@ Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName n
   return ok();
 }
 
+apiserver::TlsSettings ControlPlane::tls_settings() const {
+  return {.certificate = identity_.server.certificate,
+          .key = identity_.server.key,
+          .client_authority = identity_.authority.certificate,
+          .front_proxy_authority = identity_.front_proxy_authority.certificate};
+}
+
 Status ControlPlane::serve_in(const UniqueFd& network, const std::string& address) {
   TRY_ASSIGN(UniqueFd socket, sys::in_network(network, [&] { return listening_socket(address, kNodeApiPort); }));
   TRY(listener_->listen(std::move(socket)));
@@ -140,6 +150,23 @@ Status ControlPlane::serve_in(const UniqueFd& network, const std::string& addres
 void ControlPlane::stop() {
   stopping_ = true;
   if (listener_) listener_->stop();
+}
+
+std::optional<apiserver::BoundObject> ControlPlane::node_of_pod(const client::ObjectKey& key) {
+  Result<client::Ref<api::Pod>> pod = client().get<api::Pod>(key);
+  if (!pod.ok() || pod.value()->spec.nodeName.empty()) return std::nullopt;
+  const std::string& name = pod.value()->spec.nodeName;
+  Result<client::Ref<api::Node>> node = client().get<api::Node>({"", name});
+  return apiserver::BoundObject{name, node.ok() ? node.value()->metadata.uid : ""};
+}
+
+Result<std::string> ControlPlane::sign_legacy_token(const client::ObjectKey& secret, const std::string& account,
+                                                    const std::string& uid) const {
+  apiserver::TokenClaims claims;
+  claims.token_namespace = secret.namespace_;
+  claims.service_account = {account, uid};
+  claims.secret = {secret.name, ""};
+  return identity_.signer->sign_legacy(claims);
 }
 
 Status ControlPlane::sign_token(const client::ObjectKey& account, const std::string& uid, registry::Draft& draft) {
@@ -153,14 +180,23 @@ Status ControlPlane::sign_token(const client::ObjectKey& account, const std::str
   claims.issued = now;
   claims.expires = now + std::chrono::seconds(*request.spec.expirationSeconds);
   if (const auto& bound = request.spec.boundObjectRef) {
-    if (bound->kind == "Pod") claims.pod = {bound->name, bound->uid};
+    if (bound->kind == "Pod") {
+      claims.pod = {bound->name, bound->uid};
+      claims.node = node_of_pod({account.namespace_, bound->name});
+    }
     if (bound->kind == "Secret") claims.secret = {bound->name, bound->uid};
     if (bound->kind == "Node") claims.node = {bound->name, bound->uid};
   }
   if (claims.audiences.empty()) claims.audiences = {std::string(apiserver::kTokenIssuer)};
+  bool ours = claims.audiences == std::vector<std::string>{std::string(apiserver::kTokenIssuer)};
+  // The token that every pod mounts works on for programs that never read it again, as in Kubernetes.
+  if (claims.pod && ours && request.spec.expirationSeconds == kMountedTokenSeconds) {
+    claims.warn_after = api::Time::from(claims.expires).unix_seconds();
+    claims.expires = now + std::chrono::hours(365 * 24);
+  }
   request.spec.audiences = claims.audiences;
   TRY_ASSIGN(request.status.token, identity_.signer->sign(claims));
-  request.status.expirationTimestamp = api::Time::from(claims.expires);
+  request.status.expirationTimestamp = api::Time::from(now + std::chrono::seconds(*request.spec.expirationSeconds));
   return ok();
 }
 

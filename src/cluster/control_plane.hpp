@@ -7,6 +7,7 @@
 
 #include "apiserver/api.hpp"
 #include "apiserver/authorize.hpp"
+#include "apiserver/certificate_requests.hpp"
 #include "apiserver/listener.hpp"
 #include "base/random.hpp"
 #include "client/node_access.hpp"
@@ -35,6 +36,11 @@ class ControlPlane {
   /// Serves the API inside a node too, so that pods reach it.
   Status serve_in(const UniqueFd& network, const std::string& address);
 
+  const client::CertificateAuthority& certificates() const { return certificates_; }
+  /// The token of a Secret of type kubernetes.io/service-account-token.
+  Result<std::string> sign_legacy_token(const client::ObjectKey& secret, const std::string& account,
+                                        const std::string& uid) const;
+
   /// Ends open connections and watches cleanly; the store stays open until destruction.
   void stop();
 
@@ -44,11 +50,15 @@ class ControlPlane {
   Status listen(const Settings& settings, client::NodeAccessByName nodes);
   Status open_audit_log(const ClusterConfig& config);
   std::vector<apiserver::HealthCheck> health_checks();
+  apiserver::TlsSettings tls_settings() const;
+  std::optional<apiserver::BoundObject> node_of_pod(const client::ObjectKey& key);
   Status sign_token(const client::ObjectKey& account, const std::string& uid, registry::Draft& draft);
 
   Clock& clock_;
   Random& random_;
   Identity identity_;
+  apiserver::Authenticator authenticator_;
+  apiserver::ClusterAuthority certificates_{identity_.authority};
   std::string url_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<registry::Registry> registry_;

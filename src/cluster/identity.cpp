@@ -7,13 +7,14 @@ namespace {
 
 using apiserver::CertificatePair;
 
-Result<CertificatePair> authority(const std::string& directory, WallTime now) {
-  Result<CertificatePair> kept = apiserver::load_pair(directory, "ca");
+Result<CertificatePair> authority(const std::string& directory, const std::string& name,
+                                  const std::string& common_name, WallTime now) {
+  Result<CertificatePair> kept = apiserver::load_pair(directory, name);
   if (kept.ok()) return kept;
-  if (sys::exists(directory + "/ca.key")) return kept;  // there, but damaged: never replaced silently
+  if (sys::exists(directory + "/" + name + ".key")) return kept;  // there, but damaged: never replaced silently
   TRY_ASSIGN(CertificatePair made,
-             apiserver::make_authority("kubernetes", {.from = now, .span = apiserver::kAuthorityLifetime}));
-  TRY(apiserver::save_pair(made, directory, "ca"));
+             apiserver::make_authority(common_name, {.from = now, .span = apiserver::kAuthorityLifetime}));
+  TRY(apiserver::save_pair(made, directory, name));
   return made;
 }
 
@@ -43,13 +44,17 @@ Result<Identity> establish_identity(const Settings& settings, const std::vector<
   TRY(sys::make_directories(directory, 0700));
   apiserver::Validity validity{.from = now, .span = apiserver::kLeafLifetime};
   Identity identity;
-  TRY_ASSIGN(identity.authority, authority(directory, now));
+  TRY_ASSIGN(identity.authority, authority(directory, "ca", "kubernetes", now));
+  TRY_ASSIGN(identity.front_proxy_authority, authority(directory, "front-proxy-ca", "front-proxy-ca", now));
   TRY_ASSIGN(identity.server, leaf(directory, "apiserver", identity.authority, now, [&] {
                return apiserver::issue_server(identity.authority, "kube-apiserver", server_names, validity);
              }));
   TRY_ASSIGN(identity.admin, leaf(directory, "admin", identity.authority, now, [&] {
                return apiserver::issue_client(identity.authority, "kubernetes-admin",
                                               {"system:masters", "kubeadm:cluster-admins"}, validity);
+             }));
+  TRY_ASSIGN(identity.front_proxy, leaf(directory, "front-proxy-client", identity.front_proxy_authority, now, [&] {
+               return apiserver::issue_client(identity.front_proxy_authority, "front-proxy-client", {}, validity);
              }));
   TRY_ASSIGN(std::string key, signing_key(directory + "/sa.key"));
   TRY_ASSIGN(identity.signer, apiserver::TokenSigner::create(key));

@@ -1,5 +1,5 @@
 #pragma once
-// Who is who: the cluster's authority, the API server's certificate, the administrator's, and the key that signs
+// Who is who: the cluster's authority, the API server's certificate, the administrator's, the front proxy's, the key that signs
 // service-account tokens. Kept in the cluster's pki directory; leaves are renewed at start when they grow old.
 
 #include <memory>
@@ -16,6 +16,8 @@ struct Identity {
   apiserver::CertificatePair authority;
   apiserver::CertificatePair server;
   apiserver::CertificatePair admin;
+  apiserver::CertificatePair front_proxy_authority;  // signs those who speak for others
+  apiserver::CertificatePair front_proxy;            // what the API server shows to aggregated ones
   std::unique_ptr<apiserver::TokenSigner> signer;
 };
 

@@ -9,6 +9,10 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(namespaces(context, options.served));
   all_.push_back(service_accounts(context));
   all_.push_back(root_ca(context, options.root_ca));
+  all_.push_back(role_aggregation(context));
+  if (options.sign_account_token)
+    all_.push_back(account_tokens(context, options.root_ca, options.sign_account_token));
+  if (options.authority) all_.push_back(certificates(context, *options.authority));
   all_.push_back(endpoints(context));
   all_.push_back(endpoint_slices(context));
   all_.push_back(endpoint_mirroring(context));

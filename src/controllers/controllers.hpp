@@ -1,12 +1,14 @@
 #pragma once
 // The controller manager: what `cluster` starts to make wishes come true.
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/random.hpp"
+#include "client/certificate_authority.hpp"
 #include "client/client.hpp"
 #include "client/informer.hpp"
 
@@ -14,11 +16,18 @@ namespace skiff::controllers {
 
 class Controller;
 
+/// The token of a service account, to be kept in `secret`.
+using AccountTokenSigner = std::function<Result<std::string>(const client::ObjectKey& secret,
+                                                             const std::string& account, const std::string& uid)>;
+
 struct ControllersOptions {
   /// PEM of the authority that signed the API server's certificate.
   std::string root_ca;
   /// The resources that the API server serves (only these may be listed).
   std::vector<const api::KindInfo*> served;
+  /// Both may be missing (in tests): then no Secret gets a token and no certificate is signed.
+  AccountTokenSigner sign_account_token = {};
+  const client::CertificateAuthority* authority = nullptr;
 };
 
 /// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers

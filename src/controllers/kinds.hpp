@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "client/certificate_authority.hpp"
 #include "controllers/controller.hpp"
+#include "controllers/controllers.hpp"
 
 namespace skiff::controllers {
 
@@ -16,6 +18,10 @@ std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& serv
 std::unique_ptr<Controller> service_accounts(const Context& context);
 /// Keeps ConfigMap kube-root-ca.crt with `root_ca` (PEM) in every namespace.
 std::unique_ptr<Controller> root_ca(const Context& context, std::string root_ca);
+/// Fills in and removes Secrets of type kubernetes.io/service-account-token.
+std::unique_ptr<Controller> account_tokens(const Context& context, std::string root_ca, AccountTokenSigner sign);
+std::unique_ptr<Controller> role_aggregation(const Context& context);
+std::unique_ptr<Controller> certificates(const Context& context, const client::CertificateAuthority& authority);
 std::unique_ptr<Controller> endpoints(const Context& context);
 std::unique_ptr<Controller> endpoint_slices(const Context& context);
 std::unique_ptr<Controller> endpoint_mirroring(const Context& context);

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
+
 namespace skiff::api {
 struct PolicyRule;
 }
@@ -63,6 +65,21 @@ class Authorizer {
   virtual ~Authorizer() = default;
   virtual Verdict authorize(const AccessRequest& request) const = 0;
   virtual SubjectRules rules_for(const User& user, const std::string& namespace_) const = 0;
+};
+
+/// Whom a bearer token speaks for, and for which of the audiences that were asked about.
+struct TokenIdentity {
+  User user;
+  std::vector<std::string> audiences;
+};
+
+/// Any thread.
+class TokenAuthenticator {
+ public:
+  virtual ~TokenAuthenticator() = default;
+  /// Unauthorized, with the reason: the token is no good for any of `audiences` (the API server's own when empty).
+  virtual Result<TokenIdentity> authenticate_token(const std::string& token,
+                                                   const std::vector<std::string>& audiences) const = 0;
 };
 
 /// Allows everything: a registry's authorizer until another is set (tests of what lies below authorisation).

@@ -166,6 +166,10 @@ class Registry {
   /// Connected by `cluster` before the first request and outliving the last; until then everything is allowed.
   void set_authorizer(const Authorizer& authorizer) { authorizer_ = &authorizer; }
   const Authorizer& authorizer() const { return *authorizer_; }
+  /// Answers TokenReviews; connected like the above.
+  void set_token_authenticator(const TokenAuthenticator& tokens) { token_authenticator_ = &tokens; }
+  /// Reads certificate requests; connected like the above.
+  void set_certificate_authority(const client::CertificateAuthority& authority) { certificates_ = &authority; }
 
   /// The Client that components in this process use: no serialising, admin rights.
   client::Client& local_client() { return *local_client_; }
@@ -188,6 +192,8 @@ class Registry {
   std::atomic<std::shared_ptr<const Catalogue>> catalogue_;
   TokenSigner token_signer_;
   const Authorizer* authorizer_ = &always_allow();
+  const TokenAuthenticator* token_authenticator_ = nullptr;
+  const client::CertificateAuthority* certificates_ = nullptr;
   std::unique_ptr<client::Client> local_client_;
 };
 

@@ -11,6 +11,7 @@
 #include "api/descriptor.hpp"
 #include "api/status.hpp"
 #include "base/random.hpp"
+#include "client/certificate_authority.hpp"
 #include "client/client.hpp"
 #include "registry/authorizer.hpp"
 
@@ -36,6 +37,8 @@ struct StrategyContext {
   RequestContext& request;
   client::Client& cluster;   // reads and writes other objects
   const Authorizer& authorizer;
+  const TokenAuthenticator* tokens;  // null: no token can be told
+  const client::CertificateAuthority* certificates;  // null: requests cannot be read
   Random& random;
   WallTime now;
 };
@@ -48,6 +51,9 @@ struct Strategy {
   /// Copies from `old` what an updater may not change.
   std::function<Status(void* next, const void* old, StrategyContext&)> prepare_update;
   std::function<Status(void* next, const void* old, StrategyContext&)> prepare_status_update;
+  /// The same for subresources that show the object itself, status excepted (approval).
+  std::function<Status(void* next, const void* old, const std::string& subresource, StrategyContext&)>
+      prepare_subresource_update;
   /// Finds problems; `old` is null on create. Must not change anything.
   std::function<void(const void* object, const void* old, api::FieldErrors&)> validate;
   std::function<void(const void* next, const void* old, api::FieldErrors&)> validate_status;

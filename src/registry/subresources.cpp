@@ -12,6 +12,7 @@
 #include "api/json.hpp"
 #include "api/patch.hpp"
 #include "registry/registry.hpp"
+#include "registry/token_requests.hpp"
 #include "registry/write.hpp"
 
 namespace skiff::registry {
@@ -204,27 +205,6 @@ Result<AnyRef> evict(Registry& registry, const Resource& pods, const ObjectKey& 
   }
   TRY(registry.remove(pods, key, options, context));
   return shared_status(201);
-}
-
-// ---- serviceaccounts/token (TokenRequest)
-
-Result<AnyRef> issue_token(Registry& registry, const Resource& accounts, const ObjectKey& key, Draft draft,
-                           const Registry::TokenSigner& signer) {
-  TRY_ASSIGN(Object account, registry.get(accounts, key));
-  auto& request = *static_cast<api::TokenRequest*>(draft.value.get());
-  if (!request.spec.expirationSeconds) request.spec.expirationSeconds = 3600;
-  api::FieldErrors errors;
-  if (*request.spec.expirationSeconds < 600)
-    errors.invalid("spec.expirationSeconds", std::to_string(*request.spec.expirationSeconds),
-                   "may not specify a duration less than 10 minutes");
-  if (*request.spec.expirationSeconds > std::int64_t{1} << 32)
-    errors.too_long("spec.expirationSeconds", 1);
-  if (!errors.empty()) return api::invalid(api::kind_of<api::TokenRequest>(), key.name, errors);
-  if (!signer) return Error(Code::Unavailable, "service account tokens cannot be signed yet");
-  TRY(signer(key, account.metadata().uid, draft));
-  request.metadata.name = key.name;
-  request.metadata.namespace_ = key.namespace_;
-  return draft.any();
 }
 
 }  // namespace

@@ -74,7 +74,8 @@ std::string generated_name(const std::string& base, Random& random) {
 
 Result<Object> Registry::create(const Resource& resource, const std::string& namespace_, Draft draft,
                                 RequestContext& context) {
-  StrategyContext strategy_context{context, *local_client_, *authorizer_, random_, clock_.wall_now()};
+  StrategyContext strategy_context{context,      *local_client_, *authorizer_,       token_authenticator_,
+                                   certificates_, random_,        clock_.wall_now()};
   api::ObjectMeta& metadata = draft.metadata();
   TRY(place(resource, namespace_, metadata));
   if (!resource.strategy.stored) {
@@ -129,6 +130,8 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
   } else {
     if (strategy.copy_status && subresource.empty()) strategy.copy_status(next.value.get(), old);
     if (strategy.prepare_update && subresource.empty()) TRY(strategy.prepare_update(next.value.get(), old, context));
+    if (strategy.prepare_subresource_update && !subresource.empty())
+      TRY(strategy.prepare_subresource_update(next.value.get(), old, subresource, context));
     if (strategy.counts_generation && !strategy.same_spec(next.value.get(), old))
       next.metadata().generation = old_metadata.generation + 1;
     validate_metadata(resource, next.metadata(), &old_metadata, errors);
@@ -155,7 +158,8 @@ bool unchanged(const Draft& next, const AnyRef& current) {
 
 Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, const std::string& subresource,
                                 RequestContext& context, const Mutation& change) {
-  StrategyContext strategy_context{context, *local_client_, *authorizer_, random_, clock_.wall_now()};
+  StrategyContext strategy_context{context,      *local_client_, *authorizer_,       token_authenticator_,
+                                   certificates_, random_,        clock_.wall_now()};
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     TRY_ASSIGN(Object current, get(resource, key));
     const AnyRef old = current.any();

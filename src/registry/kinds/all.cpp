@@ -5,7 +5,6 @@
 #include "api/gen/apiregistration.hpp"
 #include "api/gen/apps.hpp"
 #include "api/gen/autoscaling.hpp"
-#include "api/gen/certificates.hpp"
 #include "api/gen/coordination.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
@@ -40,7 +39,6 @@ std::vector<Resource> plain_kinds() {
       define<api::APIService>({}),
       define<api::ControllerRevision>({}),
       define<api::HorizontalPodAutoscaler>({.counts_generation = true}),
-      define<api::CertificateSigningRequest>({}),
       define<api::LimitRange>({.create_on_update = true}),
       define<api::ResourceQuota>({.create_on_update = true, .returns_deleted = true}),
       define<api::ServiceAccount>({.returns_deleted = true}),
@@ -97,6 +95,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   append(all, reviews());
   append(all, rbac());
   append(all, unstored_kinds());
+  all.push_back(certificate_signing_requests());
   append(all, plain_kinds());
   return all;
 }

@@ -95,6 +95,9 @@ void validate_secret(const api::Secret& secret, const api::Secret* old, api::Fie
   if (total > kMaxDataBytes) errors.too_long("data", kMaxDataBytes);
   if (secret.type == "kubernetes.io/dockerconfigjson") require_key(secret, ".dockerconfigjson", errors);
   if (secret.type == "kubernetes.io/dockercfg") require_key(secret, ".dockercfg", errors);
+  constexpr char kAccount[] = "kubernetes.io/service-account.name";
+  if (secret.type == "kubernetes.io/service-account-token" && !secret.metadata.annotations.contains(kAccount))
+    errors.required(fmt::format("metadata.annotations[{}]", kAccount));
   if (secret.type == "kubernetes.io/tls") {
     require_key(secret, "tls.crt", errors);
     require_key(secret, "tls.key", errors);

@@ -11,6 +11,8 @@ struct Rules {
   Status (*prepare_create)(T&, StrategyContext&) = nullptr;
   Status (*prepare_update)(T& next, const T& old, StrategyContext&) = nullptr;
   Status (*prepare_status_update)(T& next, const T& old, StrategyContext&) = nullptr;
+  Status (*prepare_subresource_update)(T& next, const T& old, const std::string& subresource,
+                                       StrategyContext&) = nullptr;
   void (*validate)(const T&, const T* old, api::FieldErrors&) = nullptr;
   void (*validate_status)(const T&, const T& old, api::FieldErrors&) = nullptr;
   std::map<std::string, std::string> (*selectable_fields)(const T&) = nullptr;
@@ -46,6 +48,11 @@ Resource define(const Rules<T>& rules = {}) {
   if (auto rule = rules.prepare_status_update)
     strategy.prepare_status_update = [=](void* next, const void* old, StrategyContext& context) {
       return rule(typed(next), typed(old), context);
+    };
+  if (auto rule = rules.prepare_subresource_update)
+    strategy.prepare_subresource_update = [=](void* next, const void* old, const std::string& subresource,
+                                              StrategyContext& context) {
+      return rule(typed(next), typed(old), subresource, context);
     };
   if (auto rule = rules.validate)
     strategy.validate = [=](const void* object, const void* old, api::FieldErrors& errors) {

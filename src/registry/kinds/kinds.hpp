@@ -17,6 +17,7 @@ Resource secrets();
 Resource events();
 Resource services(std::shared_ptr<ServiceRanges> ranges);
 std::vector<Resource> workloads();   // apps and batch, replication controllers
+Resource certificate_signing_requests();
 std::vector<Resource> rbac();
 std::vector<Resource> reviews();     // kinds that are answered, not stored
 std::vector<Resource> unstored_kinds();
