@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "api/json.hpp"
+#include "api/open_type.hpp"
 
 namespace skiff::registry {
 
@@ -16,6 +17,8 @@ AnyRef Object::any() const {
                  decoded.error().message().c_str());
     std::abort();
   }
+  // Custom resources may have got defaults since it was stored; the schema of other kinds does not change while it runs.
+  if (kind_->type->open) kind_->type->open->apply_defaults(value.get());
   return AnyRef(*kind_, record_->set_view(std::move(value)));
 }
 

@@ -147,7 +147,10 @@ Result<Draft> Registry::decode(const ServedKind& served, std::string_view body, 
     TRY(check_type(seen, *served.kind));
   }
   TRY(served.conversion->to_stored(objects));
-  return decode(*served.resource->kind, objects[0].dump(), context);
+  if (!served.has_own_type()) return decode(*served.resource->kind, objects[0].dump(), context);
+  RequestContext judged = context;  // by the version's own schema, above
+  judged.field_validation = RequestContext::FieldValidation::Ignore;
+  return decode(*served.resource->kind, objects[0].dump(), judged);
 }
 
 Result<Object> Registry::get(const Resource& resource, const ObjectKey& key) const {

@@ -11,6 +11,7 @@
 #include "api/gen/policy.hpp"
 #include "api/json.hpp"
 #include "api/patch.hpp"
+#include "registry/custom_strategy.hpp"
 #include "registry/registry.hpp"
 #include "registry/token_requests.hpp"
 #include "registry/write.hpp"
@@ -73,6 +74,7 @@ Error no_scale(const Resource& resource) {
 
 Result<AnyRef> Registry::get_scale(const Resource& resource, const ObjectKey& key) const {
   TRY_ASSIGN(Object object, get(resource, key));
+  if (resource.kind->type->open) return custom_scale(*resource.kind, object.any());
   AnyRef scale = scale_view(*resource.kind, object.any());
   if (!scale) return no_scale(resource);
   return scale;
@@ -93,11 +95,15 @@ Result<AnyRef> Registry::update_scale(const Resource& resource, const ObjectKey&
     const std::string& wanted = scale.metadata.resourceVersion;
     if (!wanted.empty() && wanted != current.metadata().resourceVersion)
       return api::stale_update(*resource.kind, key.name);
+    if (resource.kind->type->open)
+      return set_custom_replicas(*resource.kind, *static_cast<api::CustomObject*>(next.value.get()),
+                                 scale.spec.replicas);
     bool scalable = visit_scalable(*resource.kind, [&]<class T>() {
       static_cast<T*>(next.value.get())->spec.replicas = scale.spec.replicas;
     });
     return scalable ? ok() : Status(no_scale(resource));
   }));
+  if (resource.kind->type->open) return custom_scale(*resource.kind, updated.any());
   return scale_view(*resource.kind, updated.any());
 }
 

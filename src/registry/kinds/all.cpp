@@ -1,7 +1,6 @@
 // Every resource served.
 
 #include "api/gen/admissionregistration.hpp"
-#include "api/gen/apiextensions.hpp"
 #include "api/gen/apiregistration.hpp"
 #include "api/gen/apps.hpp"
 #include "api/gen/autoscaling.hpp"
@@ -35,7 +34,6 @@ std::vector<Resource> plain_kinds() {
       define<api::ValidatingAdmissionPolicy>({.counts_generation = true}),
       define<api::ValidatingAdmissionPolicyBinding>({.counts_generation = true}),
       define<api::ValidatingWebhookConfiguration>({.counts_generation = true}),
-      define<api::CustomResourceDefinition>({.counts_generation = true}),
       define<api::APIService>({}),
       define<api::ControllerRevision>({}),
       define<api::HorizontalPodAutoscaler>({.counts_generation = true}),
@@ -90,6 +88,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   all.push_back(config_maps());
   all.push_back(secrets());
   all.push_back(events());
+  all.push_back(custom_resource_definitions());
   all.push_back(services(std::move(ranges)));
   append(all, workloads());
   append(all, reviews());

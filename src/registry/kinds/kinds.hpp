@@ -15,6 +15,7 @@ Resource nodes();
 Resource config_maps();
 Resource secrets();
 Resource events();
+Resource custom_resource_definitions();
 Resource services(std::shared_ptr<ServiceRanges> ranges);
 std::vector<Resource> workloads();   // apps and batch, replication controllers
 Resource certificate_signing_requests();
