@@ -7,6 +7,7 @@
 #include "api/json.hpp"
 #include "api/protobuf.hpp"
 #include "base/encoding.hpp"
+#include "registry/custom_version.hpp"
 
 namespace skiff::apiserver {
 
@@ -52,7 +53,7 @@ Chunk join_items(std::string out, const std::vector<std::string_view>& items) {
 
 Result<Chunk> object_list(const Form& form, const registry::ListPage& page) {
   const api::KindInfo& kind = *form.served->kind;
-  std::string start = head(std::string(kind.kind) + "List", kind.api_version(), page);
+  std::string start = head(registry::list_kind(kind), kind.api_version(), page);
   if (converts(form)) {
     TRY_ASSIGN(std::vector<std::string> items, registry::in_version(*form.served, page.items));
     return join_items(std::move(start), {items.begin(), items.end()});
@@ -101,6 +102,15 @@ Chunk protobuf_list(const Form& form, const registry::ListPage& page) {
 }
 
 bool is_protobuf(const MediaType& type) { return type.type == api::kProtobufType; }
+
+// Each version of a custom resource has columns of its own, which look into its own shape.
+bool columns_follow_version(const Form& form) { return converts(form) && form.served->kind->type->open; }
+
+Result<client::AnyRef> as_served(const Form& form, const std::string& json) {
+  std::shared_ptr<void> value = form.served->kind->type->ops->make();
+  TRY(api::decode_json(json, *form.served->kind->type, value.get()));
+  return client::AnyRef(*form.served->kind, std::move(value));
+}
 
 }  // namespace
 
@@ -175,6 +185,10 @@ Result<Chunk> write_object(const Form& form, const registry::Object& object, Wal
     json = std::make_shared<std::string>(std::move(converted));
   }
   if (form.kind == Form::Kind::Object) return json;
+  if (columns_follow_version(form)) {
+    TRY_ASSIGN(client::AnyRef seen, as_served(form, *json));
+    return table_of_one(form, seen, json.get(), now);
+  }
   return table_of_one(form, object.any(), json.get(), now);
 }
 
@@ -199,16 +213,22 @@ Result<Chunk> write_list(const Form& form, const registry::ListPage& page, WallT
   if (form.protobuf) return protobuf_list(form, page);
   if (form.kind == Form::Kind::Object) return object_list(form, page);
   if (form.kind == Form::Kind::Metadata) return metadata_list(form, page);
-  bool whole = converts(form) && form.table.include == TableOptions::Include::Object;
+  bool custom = columns_follow_version(form);
+  bool whole = custom || (converts(form) && form.table.include == TableOptions::Include::Object);
   std::vector<std::string> converted;
   if (whole) {
     TRY_ASSIGN(converted, registry::in_version(*form.served, page.items));
   }
   std::vector<TableItem> items;
   items.reserve(page.items.size());
-  for (size_t i = 0; i < page.items.size(); ++i)
-    items.push_back({page.items[i].any(), whole ? &converted[i] : &page.items[i].json()});
-  return table_of(form, *form.served->resource->kind, items, metadata_of(page), now);
+  for (size_t i = 0; i < page.items.size(); ++i) {
+    client::AnyRef object = custom ? client::AnyRef() : page.items[i].any();
+    if (custom) {
+      TRY_ASSIGN(object, as_served(form, converted[i]));
+    }
+    items.push_back({std::move(object), whole ? &converted[i] : &page.items[i].json()});
+  }
+  return table_of(form, custom ? *form.served->kind : *form.served->resource->kind, items, metadata_of(page), now);
 }
 
 }  // namespace skiff::apiserver

@@ -6,6 +6,7 @@
 #include "api/descriptor.hpp"
 #include "api/gen/meta.hpp"
 #include "apiserver/negotiate.hpp"
+#include "apiserver/openapi_custom.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
 
@@ -26,6 +27,12 @@ constexpr const char* kProtobufV2 = "application/com.github.proto-openapi.spec.v
 
 Json group_version_kind(const api::KindInfo& kind) {
   return {{"group", kind.group}, {"version", kind.version}, {"kind", kind.kind}};
+}
+
+// The name of a list's schema: beside the kind's own, under the name of its list.
+std::string list_name(const api::KindInfo& kind) {
+  std::string name = kind.type->openapi_name;
+  return name.substr(0, name.rfind('.') + 1) + registry::list_kind(kind);
 }
 
 /// Collects the schemas that a set of kinds needs, in one dialect.
@@ -50,6 +57,7 @@ class Schemas {
   Json reference(const std::string& name) const { return {{"$ref", prefix_ + name}}; }
 
  private:
+  void add_custom(const api::TypeInfo& type);
   void add_list(const api::KindInfo& kind);
   void add_scalar(const char* name);
   Json value(const api::FieldInfo& field);
@@ -157,8 +165,21 @@ Json Schemas::field(const api::FieldInfo& field) {
   return schema;
 }
 
+// A Raw is a RawExtension, which holds an object, but for what stands in schemas: any JSON.
+bool holds_any_json(const api::TypeInfo& owner, const api::FieldInfo& field) {
+  return field.value == api::ValueKind::Raw &&
+         std::string_view(owner.openapi_name).starts_with("io.k8s.apiextensions-apiserver.");
+}
+
+void make_untyped(Json& schema) {
+  for (const char* name : {"items", "additionalProperties"})
+    if (schema.contains(name)) return void(schema[name].erase("type"));
+  schema.erase("type");
+}
+
 void Schemas::add(const api::TypeInfo& type) {
   if (schemas_.contains(type.openapi_name)) return;
+  if (type.open) return add_custom(type);
   schemas_[type.openapi_name] = nullptr;  // types may contain themselves
   std::map<std::string, Json> properties;
   Json required = Json::array();
@@ -168,6 +189,7 @@ void Schemas::add(const api::TypeInfo& type) {
   }
   for (const api::FieldInfo& one : type.fields) {
     properties[one.name] = field(one);
+    if (holds_any_json(type, one)) make_untyped(properties[one.name]);
     if (one.required) required.push_back(one.name);
   }
   Json schema = Json::object();
@@ -181,9 +203,25 @@ void Schemas::add(const api::TypeInfo& type) {
   schemas_[type.openapi_name] = std::move(schema);
 }
 
+// The schema as its definition wrote it, with the members that every object has.
+void Schemas::add_custom(const api::TypeInfo& type) {
+  const registry::CustomVersion* version = registry::CustomVersion::of(*type.kind);
+  if (version == nullptr) return;
+  add(api::type_of<api::ObjectMeta>());
+  Json schema = custom_schema(*version, v3_);
+  Json& properties = schema["properties"];
+  if (!properties.contains("apiVersion")) properties["apiVersion"] = text_property(kApiVersionDoc);
+  if (!properties.contains("kind")) properties["kind"] = text_property(kKindDoc);
+  Json metadata = reference(api::type_of<api::ObjectMeta>().openapi_name);
+  if (v3_) metadata = {{"allOf", Json::array({std::move(metadata)})}};
+  properties["metadata"] = std::move(metadata);
+  schema["x-kubernetes-group-version-kind"] = Json::array({group_version_kind(*type.kind)});
+  schemas_[type.openapi_name] = std::move(schema);
+}
+
 void Schemas::add_list(const api::KindInfo& kind) {
   add(api::type_of<api::ListMeta>());
-  std::string name = std::string(kind.type->openapi_name) + "List";
+  std::string name = list_name(kind);
   Json metadata = reference(kListMeta);
   if (v3_) metadata = {{"allOf", Json::array({std::move(metadata)})}};
   schemas_[name] = {
@@ -197,7 +235,7 @@ void Schemas::add_list(const api::KindInfo& kind) {
         {"metadata", std::move(metadata)}}},
       {"x-kubernetes-group-version-kind",
        Json::array(
-           {{{"group", kind.group}, {"version", kind.version}, {"kind", std::string(kind.kind) + "List"}}})}};
+           {{{"group", kind.group}, {"version", kind.version}, {"kind", registry::list_kind(kind)}}})}};
 }
 
 /// The operations of one kind. Clients look for the query parameters that a verb knows (dryRun,
@@ -273,8 +311,7 @@ class Paths {
   }
 
   Json responses(const api::KindInfo& kind, const std::string& verb) const {
-    std::string name = kind.type->openapi_name;
-    if (verb == "list") name += "List";
+    std::string name = verb == "list" ? list_name(kind) : kind.type->openapi_name;
     Json schema = schemas_.reference(name);
     Json success = {{"description", "OK"}};
     if (v3_) {
@@ -373,8 +410,12 @@ std::string OpenApi::index_v3() {
   for (const Discovery::Group& group : discovery_.groups()) {
     for (const Discovery::Version& version : group.versions) {
       std::string path = path_of(group, version);
-      // The hash lets clients keep a document; it changes with the release.
-      size_t hash = std::hash<std::string>()(path + version_);
+      // The hash lets clients keep a document; it changes with the release and with custom resources.
+      std::string contents = path + version_;
+      for (const api::KindInfo* kind : version.kinds)
+        if (const registry::CustomVersion* custom = registry::CustomVersion::of(*kind))
+          contents += schema_fingerprint(*custom);
+      size_t hash = std::hash<std::string>()(contents);
       paths[path] = {{"serverRelativeURL", fmt::format("/openapi/v3/{}?hash={:016X}", path, hash)}};
     }
   }

@@ -1,6 +1,7 @@
 #include "apiserver/table.hpp"
 
 #include "api/json.hpp"
+#include "registry/custom_version.hpp"
 
 namespace skiff::apiserver {
 
@@ -27,6 +28,10 @@ std::string_view description_of(const api::ColumnInfo& column) {
 
 void append_columns(std::string& out, const api::KindInfo& kind) {
   out.append(R"("columnDefinitions":[)");
+  if (const registry::CustomVersion* version = registry::CustomVersion::of(kind)) {
+    out.append(custom_columns(*version)).append("],");
+    return;
+  }
   for (const api::ColumnInfo& column : columns_of(kind)) {
     if (out.back() != '[') out.push_back(',');
     out.append(R"({"name":)");
@@ -41,7 +46,9 @@ void append_columns(std::string& out, const api::KindInfo& kind) {
 void append_row(std::string& out, const api::KindInfo& kind, const TableItem& item,
                 const TableOptions& options, WallTime now) {
   Row row(now);
-  if (CellRule rule = cell_rule(kind)) {
+  if (const registry::CustomVersion* version = registry::CustomVersion::of(kind)) {
+    custom_cells(*version, item.object, row);
+  } else if (CellRule rule = cell_rule(kind)) {
     rule(item.object.get(), row);
   } else {
     const api::ObjectMeta& metadata = item.object.metadata();
@@ -112,6 +119,12 @@ Row& Row::boolean(bool value) {
 Row& Row::null() {
   next();
   cells_.append("null");
+  return *this;
+}
+
+Row& Row::literal(std::string_view json) {
+  next();
+  cells_.append(json);
   return *this;
 }
 

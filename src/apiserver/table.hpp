@@ -10,6 +10,10 @@
 #include "base/clock.hpp"
 #include "client/object.hpp"
 
+namespace skiff::registry {
+class CustomVersion;
+}
+
 namespace skiff::apiserver {
 
 struct TableOptions {
@@ -42,6 +46,8 @@ class Row {
   Row& number(std::int64_t value);
   Row& boolean(bool value);
   Row& null();
+  /// A JSON value as it is.
+  Row& literal(std::string_view json);
   /// The time since `moment` ("5m12s"), "<unknown>" when it is unset.
   Row& age(const api::Time& moment);
   /// A condition of the row itself (finished pods).
@@ -70,5 +76,9 @@ CellRule cell_rule(const api::KindInfo& kind);
 /// Two families of rules, each a table of kinds (table_workloads.cpp, table_others.cpp).
 CellRule workload_cell_rule(const api::KindInfo& kind);
 CellRule other_cell_rule(const api::KindInfo& kind);
+
+/// Custom resources: the columns that their definition names (table_custom.cpp).
+std::string custom_columns(const registry::CustomVersion& version);
+void custom_cells(const registry::CustomVersion& version, const client::AnyRef& object, Row& row);
 
 }  // namespace skiff::apiserver

@@ -219,6 +219,11 @@ Result<Response> patch_object(Call& call) {
                                                                   call.info.subresource, call.context));
     return answer(call, result.created ? 201 : 200, result.object);
   }
+  bool strategic = type == PatchType::StrategicMerge;
+  if (strategic && call.served.kind->type->open)  // nobody knows how its lists merge
+    return error(Code::UnsupportedMediaType,
+                 "the body of the request was in an unknown format - accepted media types include: "
+                 "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
   TRY_ASSIGN(Object object, call.registry.patch(call.served, call.key(), type, call.request.body,
                                                 call.info.subresource, call.context));
   return answer(call, 200, object);

@@ -56,14 +56,14 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::start(const Settings& settin
                                                           client::NodeAccessByName nodes) {
   std::unique_ptr<ControlPlane> plane(new ControlPlane(clock, random));
   TRY_ASSIGN(plane->identity_, establish_identity(settings, server_names(settings), clock.wall_now()));
-  TRY(plane->open(settings));
+  TRY(plane->open(settings, nodes));
   TRY(plane->listen(settings, std::move(nodes)));
   return plane;
 }
 
 ControlPlane::~ControlPlane() { stop(); }
 
-Status ControlPlane::open(const Settings& settings) {
+Status ControlPlane::open(const Settings& settings, const client::NodeAccessByName& nodes) {
   TRY_ASSIGN(store_, store::Store::open({.path = Paths(settings.config).database()}));
   registry_ = std::make_unique<registry::Registry>(
       *store_, clock_, random_, registry::ServiceRangeOptions{.cluster_cidr = settings.config.service_cidr});
@@ -77,7 +77,9 @@ Status ControlPlane::open(const Settings& settings) {
   authenticator_.clock = &clock_;
   registry_->set_token_authenticator(authenticator_);
   registry_->set_certificate_authority(certificates_);
-  return ok();
+  webhooks_ = std::make_unique<apiserver::WebhookClient>(client(), nodes);
+  custom_resources_ = std::make_unique<registry::CustomResources>(*registry_, clock_, random_, webhooks_.get());
+  return custom_resources_->start();
 }
 
 Status ControlPlane::open_audit_log(const ClusterConfig& config) {
@@ -150,6 +152,7 @@ Status ControlPlane::serve_in(const UniqueFd& network, const std::string& addres
 void ControlPlane::stop() {
   stopping_ = true;
   if (listener_) listener_->stop();
+  if (custom_resources_) custom_resources_->stop();
 }
 
 std::optional<apiserver::BoundObject> ControlPlane::node_of_pod(const client::ObjectKey& key) {

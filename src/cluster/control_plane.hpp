@@ -9,10 +9,12 @@
 #include "apiserver/authorize.hpp"
 #include "apiserver/certificate_requests.hpp"
 #include "apiserver/listener.hpp"
+#include "apiserver/webhook_client.hpp"
 #include "base/random.hpp"
 #include "client/node_access.hpp"
 #include "cluster/identity.hpp"
 #include "cluster/state.hpp"
+#include "registry/custom_resources.hpp"
 #include "registry/registry.hpp"
 #include "store/store.hpp"
 
@@ -46,7 +48,7 @@ class ControlPlane {
 
  private:
   ControlPlane(Clock& clock, Random& random) : clock_(clock), random_(random) {}
-  Status open(const Settings& settings);
+  Status open(const Settings& settings, const client::NodeAccessByName& nodes);
   Status listen(const Settings& settings, client::NodeAccessByName nodes);
   Status open_audit_log(const ClusterConfig& config);
   std::vector<apiserver::HealthCheck> health_checks();
@@ -65,6 +67,8 @@ class ControlPlane {
   std::unique_ptr<apiserver::AccessControl> access_;
   std::unique_ptr<apiserver::AuditLog> audit_;
   std::atomic<bool> stopping_{false};
+  std::unique_ptr<apiserver::WebhookClient> webhooks_;
+  std::unique_ptr<registry::CustomResources> custom_resources_;
   std::unique_ptr<apiserver::Api> api_;
   std::unique_ptr<apiserver::TlsAcceptor> tls_;
   std::unique_ptr<apiserver::Listener> listener_;  // last: stops first

@@ -162,6 +162,11 @@ void CustomVersion::shape(Json& document) const {
   apply_schema_defaults(document, schema_);
 }
 
+std::string list_kind(const api::KindInfo& kind) {
+  const CustomVersion* version = CustomVersion::of(kind);
+  return version ? version->list_kind() : std::string(kind.kind) + "List";
+}
+
 Json rest_of(const api::CustomObject& object) {
   if (object.rest.json.empty()) return Json::object();
   return Json::parse(object.rest.json, nullptr, false);  // written by our own codec

@@ -67,6 +67,9 @@ class CustomVersion final : public api::OpenType {
   api::KindInfo kind_{};
 };
 
+/// What a list of objects of `kind` calls itself.
+std::string list_kind(const api::KindInfo& kind);
+
 /// What `object` holds beside apiVersion, kind and metadata.
 nlohmann::json rest_of(const api::CustomObject& object);
 /// The whole object of `version`, as its schema sees it.

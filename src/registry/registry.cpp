@@ -45,12 +45,16 @@ std::unique_ptr<client::Client> Registry::client_for(std::string manager) {
 
 const Resource& Registry::of(const api::KindInfo& kind) const {
   // The pointer outlives the snapshot: resources are kept as long as the registry.
-  const Resource* resource = catalogue()->of(kind);
-  if (resource == nullptr) {
-    std::fprintf(stderr, "kind '%s' of '%s' is not stored\n", kind.kind, kind.api_version().c_str());
-    std::abort();
-  }
-  return *resource;
+  std::shared_ptr<const Catalogue> now = catalogue();
+  if (const Resource* resource = now->of(kind)) return *resource;
+  // A published kind has another identity each time it is published: those who still hold an old one get the new, or
+  // when there is none any more, the last.
+  if (const ServedKind* served = now->find(kind.group, kind.version, kind.plural)) return *served->resource;
+  MutexLock lock(publishing_);
+  for (auto publication = kept_.rbegin(); publication != kept_.rend(); ++publication)
+    if ((*publication)->resource->kind == &kind) return *(*publication)->resource;
+  std::fprintf(stderr, "kind '%s' of '%s' is not stored\n", kind.kind, kind.api_version().c_str());
+  std::abort();
 }
 
 void Registry::serve_all() {

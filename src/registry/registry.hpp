@@ -99,7 +99,7 @@ class Registry {
   const ServedKind* find(std::string_view group, std::string_view version, std::string_view plural) const {
     return catalogue()->find(group, version, plural);
   }
-  /// The resource that stores `kind`, which must be served.
+  /// The resource that stores `kind`, which must be served or have been published.
   const Resource& of(const api::KindInfo& kind) const;
   /// The resources that are built in.
   const std::vector<Resource>& resources() const { return resources_; }
@@ -185,7 +185,7 @@ class Registry {
 
   std::vector<Resource> resources_;
   OtherVersions other_versions_;
-  Mutex publishing_;
+  mutable Mutex publishing_;
   std::map<std::string, const Publication*> published_ GUARDED_BY(publishing_);
   std::vector<std::unique_ptr<const Publication>> kept_ GUARDED_BY(publishing_);  // also what was retired
   std::vector<ServedKind> built_in_;
