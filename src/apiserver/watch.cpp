@@ -6,9 +6,11 @@
 #include "api/json.hpp"
 #include "api/protobuf.hpp"
 #include "api/status.hpp"
+#include "apiserver/event_queue.hpp"
 #include "apiserver/status.hpp"
 #include "apiserver/verbs.hpp"
 #include "base/random.hpp"
+#include "registry/custom_conversion.hpp"
 #include "registry/paging.hpp"
 
 namespace skiff::apiserver {
@@ -210,7 +212,11 @@ Result<Response> watch_objects(Call& call) {
   StreamReply reply;
   reply.limit = limit;
   if (call.form.protobuf) reply.content_type = "application/vnd.kubernetes.protobuf;stream=watch";
-  if (options.bookmarks) {
+  // A webhook may take long: such a watch has a thread of its own, and no bookmarks, for what it was given is not yet
+  // what it has sent.
+  const bool slow = registry::may_block(call.served);
+  reply.own_thread = slow;
+  if (options.bookmarks && !slow) {
     reply.interval = kBookmarkInterval;
     reply.tick = [made](StreamSink&) {
       if (std::shared_ptr<WatchStream> stream = made->load()) stream->send_progress();
@@ -218,8 +224,8 @@ Result<Response> watch_objects(Call& call) {
   }
   registry::Registry& registry = call.registry;
   const registry::Resource& resource = call.resource;
-  reply.start = [&registry, &resource, query, options, made, form = call.form](
-                    std::shared_ptr<StreamSink> sink, std::stop_token) {
+  reply.start = [&registry, &resource, query, options, made, slow, form = call.form](
+                    std::shared_ptr<StreamSink> sink, std::stop_token stop) {
     auto stream = std::make_shared<WatchStream>(form, sink);
     made->store(stream);
     auto after = static_cast<store::Revision>(options.after);
@@ -230,10 +236,18 @@ Result<Response> watch_objects(Call& call) {
     }
     if (options.initial_events && options.bookmarks)
       stream->send_bookmark(static_cast<std::int64_t>(after), true);
-    Result<std::unique_ptr<registry::ObjectWatch>> watch = registry.watch(resource, query, after, *stream);
+    auto queue = slow ? std::make_shared<EventQueue>() : nullptr;
+    registry::EventSink& events = slow ? static_cast<registry::EventSink&>(*queue) : *stream;
+    Result<std::unique_ptr<registry::ObjectWatch>> watch = registry.watch(resource, query, after, events);
     if (!watch.ok()) return stream->on_closed(watch.error());
     stream->hold(std::move(watch).value());
-    sink->on_closed([stream] { stream->let_go(); });
+    sink->on_closed([stream, queue] {
+      stream->let_go();
+      if (queue) queue->end();
+    });
+    if (!queue) return;
+    queue->run(*stream, std::move(stop));
+    stream->let_go();
   };
   return Response(std::move(reply));
 }

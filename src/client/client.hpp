@@ -75,6 +75,14 @@ class Client {
   virtual Result<AnyRef> create_subresource(const api::KindInfo& kind, const ObjectKey& key,
                                             const std::string& subresource, const AnyRef& object) = 0;
 
+  /// The custom resources that are served now, each as it is stored. Descriptors live as long as the client; a kind
+  /// whose definition changes gets another.
+  virtual std::vector<const api::KindInfo*> custom_kinds() { return {}; }
+  /// The kind that objects of `api_version` and `kind` are stored as, whatever version that is; null: not served.
+  virtual const api::KindInfo* find_kind(const std::string& api_version, const std::string& kind) {
+    return api::find_kind(api_version, kind);
+  }
+
   // The same with types.
   template <class T>
   Result<Ref<T>> get(const ObjectKey& key) {

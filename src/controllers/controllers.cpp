@@ -6,7 +6,8 @@ namespace skiff::controllers {
 
 Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : informers_(uses.informers) {
   const Context context{uses.client, uses.informers, uses.clock, uses.random};
-  all_.push_back(namespaces(context, options.served));
+  custom_ = std::make_unique<CustomKinds>(context);
+  all_.push_back(namespaces(context, options.served, *custom_));
   all_.push_back(service_accounts(context));
   all_.push_back(root_ca(context, options.root_ca));
   all_.push_back(role_aggregation(context));
@@ -19,7 +20,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(replica_sets(context));
   all_.push_back(replication_controllers(context));
   all_.push_back(deployments(context));
-  all_.push_back(garbage_collector(context, options.served));
+  all_.push_back(garbage_collector(context, options.served, *custom_));
   all_.push_back(pod_garbage_collector(context));
   all_.push_back(jobs(context));
   all_.push_back(daemon_sets(context));
@@ -33,10 +34,12 @@ Controllers::~Controllers() { stop(); }
 bool Controllers::start(std::stop_token stop) {
   if (!informers_.wait_synced(std::move(stop))) return false;
   for (const auto& controller : all_) controller->start();
+  custom_->start();
   return true;
 }
 
 void Controllers::stop() {
+  custom_->stop();
   for (const auto& controller : all_) controller->stop();
 }
 

@@ -15,6 +15,7 @@
 namespace skiff::controllers {
 
 class Controller;
+class CustomKinds;
 
 /// The token of a service account, to be kept in `secret`.
 using AccountTokenSigner = std::function<Result<std::string>(const client::ObjectKey& secret,
@@ -51,6 +52,7 @@ class Controllers {
  private:
   client::Informers& informers_;
   std::vector<std::unique_ptr<Controller>> all_;
+  std::unique_ptr<CustomKinds> custom_;  // its handlers call the controllers: it goes first
 };
 
 }  // namespace skiff::controllers

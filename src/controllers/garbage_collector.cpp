@@ -2,6 +2,7 @@
 // (pkg/controller/garbagecollector).
 
 #include <cstring>
+#include <set>
 
 #include "controllers/kinds.hpp"
 #include "controllers/owner_graph.hpp"
@@ -16,6 +17,7 @@ namespace {
 constexpr char kCheck[] = "check";
 constexpr char kOrphan[] = "orphan";
 constexpr int kMaxAttempts = 5;
+constexpr size_t kMaxRemembered = 10'000;
 
 struct Owners {
   std::vector<std::string> solid, dangling, waiting;  // UIDs
@@ -23,7 +25,7 @@ struct Owners {
 
 class GarbageCollector final : public Controller {
  public:
-  GarbageCollector(const Context& context, const Kinds& served)
+  GarbageCollector(const Context& context, const Kinds& served, CustomKinds& custom)
       : Controller(context, "garbage-collector-controller", 4) {
     for (const api::KindInfo* kind : served) {
       // Events own nothing, are owned by nothing and are many.
@@ -33,6 +35,11 @@ class GarbageCollector final : public Controller {
       context.informers.any(*kind).on_change(
           [this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
     }
+    custom.on_change([this](const AnyRef& before, const AnyRef& now) {
+      // Once the definition is gone, nobody can be asked about what it defined.
+      if (!now) remember(before.metadata().uid);
+      changed(before, now);
+    });
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
@@ -110,9 +117,10 @@ class GarbageCollector final : public Controller {
   // The owner as the API has it; nothing when it does not exist. An owner of a kind that is not served counts
   // as existing: nobody can say that it does not.
   Result<std::optional<OwnedNode>> look_up(const api::OwnerReference& owner, const std::string& namespace_) {
-    const api::KindInfo* kind = api::find_kind(owner.apiVersion, owner.kind);
-    if (!kind || std::find(served_.begin(), served_.end(), kind) == served_.end())
-      return std::optional(OwnedNode());
+    const api::KindInfo* kind = client_.find_kind(owner.apiVersion, owner.kind);
+    if (!kind && is_known_gone(owner.uid)) return std::optional<OwnedNode>();
+    bool watched = kind && (kind->type->open || std::find(served_.begin(), served_.end(), kind) != served_.end());
+    if (!watched) return std::optional(OwnedNode());
     if (kind->namespaced && namespace_.empty()) return std::optional<OwnedNode>();
     Result<AnyRef> live = client_.get(*kind, {kind->namespaced ? namespace_ : "", owner.name});
     if (!live.ok() && live.error().code() == Code::NotFound) return std::optional<OwnedNode>();
@@ -204,14 +212,26 @@ class GarbageCollector final : public Controller {
     }
   }
 
+  void remember(const std::string& uid) {
+    MutexLock lock(gone_mutex_);
+    if (gone_.size() >= kMaxRemembered) gone_.clear();
+    gone_.insert(uid);
+  }
+  bool is_known_gone(const std::string& uid) {
+    MutexLock lock(gone_mutex_);
+    return gone_.contains(uid);
+  }
+
   Kinds served_;
   OwnerGraph graph_;
+  Mutex gone_mutex_;
+  std::set<std::string> gone_ GUARDED_BY(gone_mutex_);  // UIDs of custom objects that were seen to go
 };
 
 }  // namespace
 
-std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served) {
-  return std::make_unique<GarbageCollector>(context, served);
+std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, CustomKinds& custom) {
+  return std::make_unique<GarbageCollector>(context, served, custom);
 }
 
 }  // namespace skiff::controllers

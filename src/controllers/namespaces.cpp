@@ -25,18 +25,16 @@ bool has_verb(const api::KindInfo& kind, std::string_view verb) {
 
 class Namespaces final : public Controller {
  public:
-  Namespaces(const Context& context, const Kinds& served)
+  Namespaces(const Context& context, const Kinds& served, CustomKinds& custom)
       : Controller(context, "namespace-controller", 2), namespaces_(context.informers.of<api::Namespace>()) {
     for (const api::KindInfo* kind : served) {
       if (!kind->namespaced || !has_verb(*kind, "delete") || !has_verb(*kind, "list")) continue;
       content_.push_back(kind);
       // The last object to go wakes its namespace: nobody has to ask again and again.
-      context.informers.any(*kind).on_change([this](const AnyRef& before, const AnyRef& now) {
-        if (now) return;
-        ObjectKey key{"", before.metadata().namespace_};
-        if (is_going(namespaces_.get(key))) queue().add(key);
-      });
+      context.informers.any(*kind).on_change(
+          [this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
     }
+    custom.on_change([this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
     namespaces_.on_change([this](const Ref<api::Namespace>&, const Ref<api::Namespace>& now) {
       if (is_going(now)) queue().add(key_of(*now));
     });
@@ -59,6 +57,12 @@ class Namespaces final : public Controller {
   }
 
  private:
+  void changed(const AnyRef& before, const AnyRef& now) {
+    if (now) return;
+    ObjectKey key{"", before.metadata().namespace_};
+    if (is_going(namespaces_.get(key))) queue().add(key);
+  }
+
   static bool is_going(const Ref<api::Namespace>& ns) { return ns && ns->metadata.deletionTimestamp; }
 
   // Pods first: what they still need while they stop (secrets, network policies) outlives them.
@@ -68,6 +72,8 @@ class Namespaces final : public Controller {
     if (content.total() > 0) return content;
     for (const api::KindInfo* kind : content_)
       if (kind != &api::kind_of<api::Pod>()) delete_kind(*kind, name, content);
+    for (const api::KindInfo* kind : client_.custom_kinds())
+      if (kind->namespaced) delete_kind(*kind, name, content);
     return content;
   }
 
@@ -126,8 +132,8 @@ class Namespaces final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served) {
-  return std::make_unique<Namespaces>(context, served);
+std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served, CustomKinds& custom) {
+  return std::make_unique<Namespaces>(context, served, custom);
 }
 
 }  // namespace skiff::controllers

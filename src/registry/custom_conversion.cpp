@@ -20,6 +20,7 @@ std::string text(const Json& object, const char* name) {
 
 class NoneConverter final : public Converter {
  public:
+  bool blocks() const override { return false; }
   Status convert(std::vector<Json>& objects, const std::string& api_version) const override {
     for (Json& object : objects) object["apiVersion"] = api_version;
     return ok();
@@ -65,6 +66,7 @@ class WebhookConverter final : public Converter {
     }
   }
 
+  bool blocks() const override { return true; }
   Status convert(std::vector<Json>& objects, const std::string& api_version) const override {
     std::vector<size_t> others;  // those that are not yet of that version
     Json asked = Json::array();
@@ -149,6 +151,11 @@ std::unique_ptr<const Converter> webhook_converter(const api::WebhookConversion&
   return std::make_unique<WebhookConverter>(webhook, caller, random);
 }
 
+bool may_block(const ServedKind& served) {
+  auto custom = dynamic_cast<const CustomConversion*>(served.conversion);
+  return custom && custom->blocks();
+}
+
 Status CustomConversion::to_stored(std::vector<Json>& objects) const {
   if (served_ == stored_) return ok();
   for (const Json& object : objects) TRY(check(object));
@@ -158,7 +165,7 @@ Status CustomConversion::to_stored(std::vector<Json>& objects) const {
 // What a client sends is held against the schema of the version it speaks.
 Status CustomConversion::check(const Json& object) const {
   api::FieldErrors errors;
-  validate_value(object, nullptr, served_->schema(), errors);
+  validate_value(object, nullptr, served_->structure(), errors);
   if (errors.empty()) return ok();
   return api::invalid(served_->kind(), text(object.value("metadata", Json::object()), "name"), errors);
 }

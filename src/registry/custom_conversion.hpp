@@ -16,6 +16,8 @@ namespace skiff::registry {
 class Converter {
  public:
   virtual ~Converter() = default;
+  /// Whether it waits for somebody else.
+  virtual bool blocks() const = 0;
   /// All `objects` become `api_version`, in place.
   virtual Status convert(std::vector<nlohmann::json>& objects, const std::string& api_version) const = 0;
 };
@@ -32,6 +34,7 @@ class CustomConversion final : public Conversion {
                    std::shared_ptr<const CustomVersion> stored)
       : converter_(std::move(converter)), served_(std::move(served)), stored_(std::move(stored)) {}
 
+  bool blocks() const { return converter_->blocks(); }
   Status to_stored(std::vector<nlohmann::json>& objects) const override;
   Status from_stored(std::vector<nlohmann::json>& objects) const override;
 
@@ -41,5 +44,8 @@ class CustomConversion final : public Conversion {
   std::shared_ptr<const Converter> converter_;
   std::shared_ptr<const CustomVersion> served_, stored_;
 };
+
+/// Whether showing objects in this version may wait for a webhook.
+bool may_block(const ServedKind& served);
 
 }  // namespace skiff::registry

@@ -45,11 +45,22 @@ void validate_replicas(const Json& document, const std::vector<std::string>& pat
     errors.invalid(dotted(path), std::to_string(number), "should be less than or equal to 2147483647");
 }
 
+// The object as its schema sees it. Of the metadata it may speak of names only; the rest can be long.
+Json validated_document(const CustomVersion& version, const CustomObject& object) {
+  Json document = rest_of(object);
+  document["apiVersion"] = version.kind().api_version();
+  document["kind"] = version.kind().kind;
+  Json& metadata = document["metadata"] = Json::object();
+  metadata["name"] = object.metadata.name;
+  if (!object.metadata.generateName.empty()) metadata["generateName"] = object.metadata.generateName;
+  return document;
+}
+
 void validate(const CustomVersion& version, const void* object, const void* old, api::FieldErrors& errors) {
-  const SchemaNode& schema = version.schema();
-  Json document = document_of(version, custom(object));
+  const SchemaNode& schema = version.structure();
+  Json document = validated_document(version, custom(object));
   Json before;
-  if (old) before = document_of(version, custom(old));
+  if (old) before = validated_document(version, custom(old));
   validate_value(document, old ? &before : nullptr, schema, errors);
   if (const ScalePaths* scale = version.scale()) {
     validate_replicas(document, scale->spec_replicas, errors);

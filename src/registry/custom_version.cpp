@@ -75,8 +75,8 @@ Result<std::shared_ptr<const CustomVersion>> CustomVersion::make(
   if (version.schema && version.schema->openAPIV3Schema) {
     TRY_ASSIGN(document, api::parse_json(api::to_json(*version.schema->openAPIV3Schema)));
   }
-  TRY_ASSIGN(made->schema_, compile_schema(document));
-  if (crd.spec.preserveUnknownFields) made->schema_.preserve_unknown = true;
+  TRY_ASSIGN(made->structure_, compile_schema(document));
+  if (crd.spec.preserveUnknownFields) made->structure_.preserve_unknown = true;
   made->document_ = std::make_unique<const Json>(std::move(document));
   for (const api::CustomResourceColumnDefinition& definition : version.additionalPrinterColumns) {
     // As in Kubernetes, a path that cannot be read leaves its column empty.
@@ -144,7 +144,7 @@ void CustomVersion::prune(void* object, std::vector<std::string>& unknown) const
   auto& custom = *static_cast<api::CustomObject*>(object);
   if (custom.rest.json.empty()) return;
   Json rest = rest_of(custom);
-  for (const std::string& path : registry::prune(rest, schema_))
+  for (const std::string& path : registry::prune(rest, structure_))
     unknown.push_back(fmt::format("unknown field \"{}\"", path));
   tidy_numbers(rest);
   set_rest(custom, rest);
@@ -153,13 +153,13 @@ void CustomVersion::prune(void* object, std::vector<std::string>& unknown) const
 void CustomVersion::apply_defaults(void* object) const {
   auto& custom = *static_cast<api::CustomObject*>(object);
   Json rest = rest_of(custom);
-  apply_schema_defaults(rest, schema_);
+  apply_schema_defaults(rest, structure_);
   set_rest(custom, rest);
 }
 
 void CustomVersion::shape(Json& document) const {
-  registry::prune(document, schema_);
-  apply_schema_defaults(document, schema_);
+  registry::prune(document, structure_);
+  apply_schema_defaults(document, structure_);
 }
 
 std::string list_kind(const api::KindInfo& kind) {

@@ -37,9 +37,10 @@ class CustomVersion final : public api::OpenType {
   ~CustomVersion() override;
 
   const api::KindInfo& kind() const { return kind_; }
-  const SchemaNode& schema() const { return schema_; }
+  const SchemaNode& structure() const { return structure_; }
   /// The openAPIV3Schema as it was written.
   const nlohmann::json& document() const { return *document_; }
+  const nlohmann::json* schema() const override { return document_.get(); }
   const std::vector<CustomColumn>& columns() const { return columns_; }
   const ScalePaths* scale() const { return scale_.get(); }
   bool has_status() const { return kind_.has_subresource("status"); }
@@ -62,7 +63,7 @@ class CustomVersion final : public api::OpenType {
   std::vector<CustomColumn> columns_;
   std::unique_ptr<const ScalePaths> scale_;
   std::unique_ptr<const nlohmann::json> document_;
-  SchemaNode schema_;
+  SchemaNode structure_;
   api::TypeInfo type_{};
   api::KindInfo kind_{};
 };

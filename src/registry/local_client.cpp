@@ -1,6 +1,7 @@
 #include "registry/local_client.hpp"
 
 #include <deque>
+#include <set>
 
 #include "api/defaults.hpp"
 #include "registry/paging.hpp"
@@ -163,6 +164,19 @@ Result<AnyRef> LocalClient::create_subresource(const api::KindInfo& kind, const 
                                                const std::string& subresource, const AnyRef& object) {
   RequestContext context = administrator();
   return registry_.create_subresource(registry_.of(kind), key, subresource, draft_of(object), context);
+}
+
+std::vector<const api::KindInfo*> LocalClient::custom_kinds() {
+  std::set<const api::KindInfo*> kinds;
+  std::shared_ptr<const Catalogue> catalogue = registry_.catalogue();
+  for (const ServedKind* served : catalogue->served())
+    if (served->kind->type->open) kinds.insert(served->resource->kind);
+  return {kinds.begin(), kinds.end()};
+}
+
+const api::KindInfo* LocalClient::find_kind(const std::string& api_version, const std::string& kind) {
+  const ServedKind* served = registry_.catalogue()->find_kind(api_version, kind);
+  return served ? served->resource->kind : nullptr;
 }
 
 }  // namespace skiff::registry

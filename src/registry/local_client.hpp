@@ -32,6 +32,8 @@ class LocalClient final : public client::Client {
                         const client::DeleteOptions& options) override;
   Result<AnyRef> create_subresource(const api::KindInfo& kind, const ObjectKey& key, const std::string& subresource,
                                     const AnyRef& object) override;
+  std::vector<const api::KindInfo*> custom_kinds() override;
+  const api::KindInfo* find_kind(const std::string& api_version, const std::string& kind) override;
 
  private:
   RequestContext administrator() const;

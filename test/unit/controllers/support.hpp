@@ -1,5 +1,6 @@
 #pragma once
 
+#include "api/gen/apiextensions.hpp"
 #include "api/gen/apps.hpp"
 #include "api/gen/batch.hpp"
 #include "api/gen/core.hpp"
@@ -36,7 +37,7 @@ class ControlledCluster : public TestCluster<Time> {
     this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice,
                          api::Endpoints, api::ServiceAccount, api::ConfigMap, api::Event,
                          api::ReplicationController, api::Job, api::DaemonSet, api::StatefulSet, api::CronJob,
-                         api::PodDisruptionBudget>();
+                         api::PodDisruptionBudget, api::CustomResourceDefinition>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));

@@ -393,3 +393,17 @@ TEST_CASE("what was established is served again after a restart") {
   REQUIRE(custom.start().ok());
   CHECK(again.find("example.com", "v1", "widgets") != nullptr);
 }
+
+TEST_CASE("validation rules are kept, and said not to be evaluated") {
+  Cluster c;
+  Json document = definition();
+  document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
+      Json::parse(R"([{"rule":"self.spec.size < 10","message":"too big"}])");
+  RequestContext context;
+  const Resource& resource = c.registry.of(api::kind_of<Crd>());
+  Draft draft = c.registry.decode(*resource.kind, document.dump(), context).value();
+  Object made = c.registry.create(resource, "", std::move(draft), context).value();
+  CHECK(context.warnings ==
+        std::vector<std::string>{"version v1: x-kubernetes-validations rules are kept but not evaluated yet"});
+  CHECK(made.json().find("self.spec.size < 10") != std::string::npos);
+}
