@@ -29,9 +29,10 @@ Json group_version_kind(const api::KindInfo& kind) {
   return {{"group", kind.group}, {"version", kind.version}, {"kind", kind.kind}};
 }
 
-// The name of a list's schema: beside the kind's own, under the name of its list.
+// The name of a list's schema. Custom resources say what their lists are called.
 std::string list_name(const api::KindInfo& kind) {
   std::string name = kind.type->openapi_name;
+  if (!kind.type->open) return name + "List";
   return name.substr(0, name.rfind('.') + 1) + registry::list_kind(kind);
 }
 
