@@ -280,7 +280,8 @@ Result<std::string> json_body(const Request& request, const api::TypeInfo& type)
   media = media.substr(0, media.find(';'));
   while (media.ends_with(' ')) media.remove_suffix(1);
   if (media.empty() || media == "application/json") return request.body;
-  if (media == api::kProtobufType) return api::json_from_protobuf(request.body, type);
+  // Custom resources have no field numbers.
+  if (media == api::kProtobufType && !type.open) return api::json_from_protobuf(request.body, type);
   return error(
       Code::UnsupportedMediaType,
       "the body of the request was in an unknown format - accepted media types include: application/json, {}",
