@@ -135,7 +135,8 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
     if (strategy.counts_generation && !strategy.same_spec(next.value.get(), old))
       next.metadata().generation = old_metadata.generation + 1;
     validate_metadata(resource, next.metadata(), &old_metadata, errors);
-    if (strategy.validate && subresource.empty()) strategy.validate(next.value.get(), old, errors);
+    if (strategy.validate && (subresource.empty() || subresource == "scale"))
+      strategy.validate(next.value.get(), old, errors);
   }
   if (!errors.empty()) return api::invalid(*resource.kind, old_metadata.name, errors);
   return ok();
