@@ -7,6 +7,7 @@
 #include <set>
 
 #include "api/json.hpp"
+#include "api/json_errors.hpp"
 #include "api/open_type.hpp"
 #include "api/values.hpp"
 #include "base/encoding.hpp"
@@ -183,10 +184,8 @@ class Decoder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override { return close('}'); }
   bool end_array() override { return close(']'); }
 
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& problem) override {
-    std::string text = problem.what();
-    size_t begin = text.find("] ");
-    return fail(Error(Code::BadRequest, begin == std::string::npos ? text : text.substr(begin + 2)));
+  bool parse_error(std::size_t, const std::string& token, const nlohmann::detail::exception& problem) override {
+    return fail(Error(Code::BadRequest, syntax_error_words(problem.what(), token)));
   }
 
  private:
@@ -522,9 +521,7 @@ Result<nlohmann::json> parse_json(std::string_view text) {
   try {
     return nlohmann::json::parse(text, limit_depth);
   } catch (const nlohmann::json::parse_error& problem) {
-    std::string message = problem.what();
-    size_t begin = message.find("] ");
-    return Error(Code::BadRequest, begin == std::string::npos ? message : message.substr(begin + 2));
+    return Error(Code::BadRequest, syntax_error_words(problem.what(), text.substr(0, problem.byte)));
   } catch (const TooDeep&) {
     return Error(Code::BadRequest, "exceeded max depth");
   }

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+
 #include "base/log.hpp"
 
 namespace skiff::client {
@@ -15,6 +17,14 @@ std::string aggregation_key(const api::Event& event) {
   const api::ObjectReference& about = event.involvedObject;
   return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", about.kind, about.namespace_, about.name, about.uid,
                      about.fieldPath, event.reason, event.message);
+}
+
+std::int64_t nanoseconds_of(WallTime time) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+std::string name_of(const api::Event& event, std::int64_t stamp) {
+  return fmt::format("{}.{:x}", event.involvedObject.name, stamp);
 }
 
 }  // namespace
@@ -43,7 +53,6 @@ void EventRecorder::record(const api::ObjectReference& about, const std::string&
                            const std::string& message) {
   api::Event event;
   event.metadata.namespace_ = about.namespace_.empty() ? "default" : about.namespace_;
-  event.metadata.name = fmt::format("{}.{:016x}", about.name, random_.next());
   event.involvedObject = about;
   event.type = type;
   event.reason = reason;
@@ -54,8 +63,12 @@ void EventRecorder::record(const api::ObjectReference& about, const std::string&
   event.reportingInstance = host_;
   event.firstTimestamp = event.lastTimestamp = api::Time::from(clock_.wall_now());
   event.count = 1;
+  std::int64_t now = nanoseconds_of(clock_.wall_now());
   MutexLock lock(mutex_);
   if (waiting_.size() >= kMaxWaiting) return;
+  // By name is in order of time: lists show events of one second as they happened.
+  last_stamp_ = std::max(last_stamp_ + 1, now);
+  event.metadata.name = name_of(event, last_stamp_);
   waiting_.push_back(std::move(event));
   changed_.notify_one();
 }
@@ -70,11 +83,11 @@ void EventRecorder::run(std::stop_token stop) {
       event = std::move(waiting_.front());
       waiting_.pop_front();
     }
-    write(event);
+    write(std::move(event));
   }
 }
 
-void EventRecorder::write(const api::Event& event) {
+void EventRecorder::write(api::Event event) {
   if (known_.size() > kMaxKnown) known_.clear();
   Known& known = known_[aggregation_key(event)];
   TimePoint now = clock_.now();
@@ -91,6 +104,11 @@ void EventRecorder::write(const api::Event& event) {
     }
   }
   Result<Ref<api::Event>> created = client_.create(event);
+  if (!created.ok() && created.error().code() == Code::AlreadyExists) {  // of another recorder, at the same time
+    auto offset = static_cast<std::int64_t>(random_.next() % 1000);
+    event.metadata.name = name_of(event, nanoseconds_of(clock_.wall_now()) + offset);
+    created = client_.create(event);
+  }
   if (created.ok()) known = {key_of(*created.value()), 1, now};
   else log::debug("events", "{} {}: {}", event.reason, event.involvedObject.name, created.error().message());
 }

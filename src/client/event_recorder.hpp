@@ -43,7 +43,7 @@ class EventRecorder {
     TimePoint last;
   };
   void run(std::stop_token stop);
-  void write(const api::Event& event);
+  void write(api::Event event);
 
   Client& client_;
   Clock& clock_;
@@ -53,6 +53,7 @@ class EventRecorder {
   Mutex mutex_;
   CondVar changed_;
   std::deque<api::Event> waiting_ GUARDED_BY(mutex_);
+  std::int64_t last_stamp_ GUARDED_BY(mutex_) = 0;  // what the newest event is named by
   std::jthread thread_;
 };
 

@@ -25,6 +25,13 @@
 namespace skiff::registry {
 namespace {
 
+// A volume or claim waits for its other half from the start.
+template <class T>
+Status begin_pending(T& object, StrategyContext&) {
+  object.status.phase = "Pending";
+  return ok();
+}
+
 // Kinds without rules of their own beyond the schema's.
 std::vector<Resource> plain_kinds() {
   return {
@@ -69,8 +76,8 @@ std::vector<Resource> plain_kinds() {
       define<api::StorageClass>({}),
       define<api::VolumeAttachment>({}),
       define<api::VolumeAttributesClass>({}),
-      define<api::PersistentVolume>({.returns_deleted = true}),
-      define<api::PersistentVolumeClaim>({.returns_deleted = true}),
+      define<api::PersistentVolume>({.prepare_create = begin_pending, .returns_deleted = true}),
+      define<api::PersistentVolumeClaim>({.prepare_create = begin_pending, .returns_deleted = true}),
   };
 }
 

@@ -131,7 +131,7 @@ void validate(const Service& service, const Service* old, api::FieldErrors& erro
     errors.not_supported("spec.sessionAffinity", spec.sessionAffinity, {"ClientIP", "None"});
   if (old && has_cluster_ip(*old) && has_cluster_ip(service) && old->spec.clusterIP != spec.clusterIP &&
       old->spec.type != "ExternalName")
-    errors.invalid("spec.clusterIPs[0]", api::quote(spec.clusterIP), "field is immutable");
+    errors.invalid("spec.clusterIPs[0]", fmt::format("[{}]", api::quote(spec.clusterIP)), "may not change once set");
 }
 
 Error refused(const Service& service, const std::string& field, const std::string& value, const Error& why) {

@@ -4,6 +4,7 @@
 #include "api/gen/batch.hpp"
 #include "api/gen/pod.hpp"
 #include "api/gen/volume.hpp"
+#include "api/json.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 #include "registry/kinds/pod_template.hpp"
@@ -25,7 +26,7 @@ void validate_common(const T& object, FieldErrors& errors) {
 template <class T>
 void selector_is_immutable(const T& object, const T* old, FieldErrors& errors) {
   if (old && !(object.spec.selector == old->spec.selector))
-    errors.invalid("spec.selector", "{}", "field is immutable");
+    errors.invalid("spec.selector", api::to_json(object.spec.selector), "field is immutable");
 }
 
 void validate_percent(const std::optional<api::IntOrString>& value, const std::string& path, FieldErrors& errors) {

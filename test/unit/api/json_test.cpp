@@ -92,3 +92,15 @@ TEST_CASE("the place of the resourceVersion is known") {
   CHECK(encoded.text == R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","resourceVersion":"42"},)"
                         R"("data":{"k":"line\n\"quoted\"\u0001"}})");
 }
+
+TEST_CASE("bad syntax is named as Go names it") {
+  auto [text, words] = GENERATE(table<const char*, const char*>({
+      {R"({"metadata":)", "unexpected end of JSON input"},
+      {R"({"a":b})", "invalid character 'b' looking for beginning of value"},
+      {R"({"a" 1})", "invalid character '1' after object key"},
+      {R"({"a":1 2})", "invalid character '2' after object key:value pair"},
+      {R"({"a":[1 2]})", "invalid character '2' after array element"},
+      {R"({a:1})", "invalid character 'a' looking for beginning of object key string"},
+  }));
+  CHECK(parse_json(text).error().message() == words);
+}
