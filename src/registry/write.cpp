@@ -241,6 +241,17 @@ Status check_patch_shape(client::PatchType type, const nlohmann::json& patch) {
                               : "json: cannot unmarshal array into Go value of type map[string]interface {}");
 }
 
+// A well-formed patch whose outcome is no object of the kind, as patchResource words it.
+Error unfit(const nlohmann::json& patched, const Error& why) {
+  static constexpr api::KindInfo kNoKind{.group = "", .kind = ""};
+  std::string_view reason = why.message();
+  if (size_t prefix = reason.find(" cannot be handled as a "); prefix != reason.npos)
+    reason.remove_prefix(reason.find(": ", prefix) + 2);
+  api::FieldErrors errors;
+  errors.invalid("patch", api::quote(patched.dump()), reason);
+  return api::invalid(kNoKind, "", errors);
+}
+
 }  // namespace
 
 Result<Object> Registry::patch(const ServedKind& served, const ObjectKey& key, client::PatchType type,
@@ -255,7 +266,9 @@ Result<Object> Registry::patch(const ServedKind& served, const ObjectKey& key, c
     TRY_ASSIGN(nlohmann::json document, api::parse_json(seen));
     TRY_ASSIGN(nlohmann::json patched, patched_document(document, type, patch, *served.kind->type));
     context.warnings.resize(warned);  // those of an earlier attempt
-    TRY_ASSIGN(next, decode(served, patched.dump(), context));
+    Result<Draft> decoded = decode(served, patched.dump(), context);
+    if (!decoded.ok() && decoded.error().code() == Code::BadRequest) return unfit(patched, decoded.error());
+    TRY_ASSIGN(next, std::move(decoded));
     TRY(check_preconditions(resource, next.metadata(), current.metadata()));
     if (next.metadata().name != key.name || next.metadata().namespace_ != key.namespace_) {
       api::FieldErrors errors;

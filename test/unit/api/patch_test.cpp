@@ -46,6 +46,31 @@ TEST_CASE("strategic merge") {
            Row{"retainKeys", R"({"spec":{"volumes":[{"name":"v","emptyDir":{}}]}})",
                R"({"spec":{"volumes":[{"name":"v","$retainKeys":["name","hostPath"],"hostPath":{"path":"/x"}}]}})",
                R"({"spec":{"volumes":[{"hostPath":{"path":"/x"},"name":"v"}]}})"},
+           Row{"a delete of what is not there", R"({"spec":{"containers":[{"name":"a"}]}})",
+               R"({"spec":{"containers":[{"name":"q","$patch":"delete"}]}})", R"({"spec":{"containers":[{"name":"a"}]}})"},
+           Row{"an object is deleted", R"({"spec":{"securityContext":{"runAsUser":1}}})",
+               R"({"spec":{"securityContext":{"$patch":"delete"}}})", R"({"spec":{"securityContext":{}}})"},
+           Row{"merge, said", R"({"metadata":{"labels":{"a":"1"}}})", R"({"metadata":{"labels":{"$patch":"merge","b":"2"}}})",
+               R"({"metadata":{"labels":{"a":"1","b":"2"}}})"},
+           Row{"two lists in a list", R"({"spec":{"containers":[{"name":"a","env":[{"name":"X","value":"1"}]}]}})",
+               R"({"spec":{"containers":[{"name":"a","env":[{"name":"Y","value":"2"},{"name":"X","$patch":"delete"}]}]}})",
+               R"({"spec":{"containers":[{"env":[{"name":"Y","value":"2"}],"name":"a"}]}})"},
+           Row{"env becomes valueFrom", R"({"spec":{"containers":[{"name":"a","env":[{"name":"X","value":"1"}]}]}})",
+               R"({"spec":{"containers":[{"name":"a","env":[{"name":"X","value":null,"valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]}]}})",
+               R"({"spec":{"containers":[{"env":[{"name":"X","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}],"name":"a"}]}})"},
+           Row{"ports merge by number", R"({"spec":{"containers":[{"name":"a","ports":[{"containerPort":80},{"containerPort":81}]}]}})",
+               R"({"spec":{"containers":[{"name":"a","ports":[{"containerPort":81,"name":"x"},{"containerPort":80,"$patch":"delete"}]}]}})",
+               R"({"spec":{"containers":[{"name":"a","ports":[{"containerPort":81,"name":"x"}]}]}})"},
+           Row{"the order of elements nobody patches", R"({"spec":{"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]}})",
+               R"({"spec":{"$setElementOrder/containers":[{"name":"c"},{"name":"a"}]}})",
+               R"({"spec":{"containers":[{"name":"b"},{"name":"c"},{"name":"a"}]}})"},
+           Row{"nulls in what is new are dropped", R"({"spec":{}})", R"({"spec":{"containers":[{"name":"a","image":null}]}})",
+               R"({"spec":{"containers":[{"name":"a"}]}})"},
+           Row{"a list becomes empty", R"({"metadata":{"finalizers":["a"]}})",
+               R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["a"],"$setElementOrder/finalizers":[]}})",
+               R"({"metadata":{"finalizers":[]}})"},
+           Row{"tolerations are atomic", R"({"spec":{"tolerations":[{"key":"a"}]}})", R"({"spec":{"tolerations":[{"key":"b"}]}})",
+               R"({"spec":{"tolerations":[{"key":"b"}]}})"},
            Row{"a map is replaced whole", R"({"metadata":{"labels":{"a":"1"}}})",
                R"({"metadata":{"labels":{"$patch":"replace","b":"2"}}})", R"({"metadata":{"labels":{"b":"2"}}})"},
        }) {
@@ -63,7 +88,9 @@ TEST_CASE("json patch") {
   json document = {{"a", 1}};
   CHECK(apply_json_patch(document, json::parse(R"([{"op":"replace","path":"/a","value":2}])")).value()["a"] == 2);
   CHECK(apply_json_patch(document, json::parse(R"([{"op":"test","path":"/a","value":2}])")).error().code() == Code::Invalid);
-  CHECK(apply_json_patch(document, json::parse(R"([{"op":"remove","path":"/zz"}])")).error().code() == Code::Invalid);
+  Error missing = apply_json_patch(document, json::parse(R"([{"op":"remove","path":"/zz"}])")).error();
+  CHECK(missing.code() == Code::Invalid);
+  CHECK(missing.message() == "the server rejected our request due to an error in our request");
   CHECK(apply_json_patch(document, json::parse(R"({"op":"x"})")).error().code() == Code::BadRequest);
 }
 

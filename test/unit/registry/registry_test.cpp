@@ -323,3 +323,21 @@ TEST_CASE("every kind is served and can be made from nothing but a name") {
     CHECK(c.registry.list(resource, {}).ok());
   }
 }
+
+TEST_CASE("a patch that makes no object of the kind is Invalid") {
+  Cluster c;
+  REQUIRE(c.create<api::ConfigMap>(R"({"metadata":{"name":"a","namespace":"default"}})").ok());
+  RequestContext context;
+  context.field_validation = RequestContext::FieldValidation::Strict;
+  auto patch = [&](const char* body) {
+    return c.registry
+        .patch(as_stored(c.registry.of(api::kind_of<api::ConfigMap>())), {"default", "a"}, client::PatchType::Merge, body, "",
+               context)
+        .error();
+  };
+  Error wrong = patch(R"({"data":5})");
+  CHECK(wrong.code() == Code::Invalid);
+  CHECK(wrong.message().starts_with(" \"\" is invalid: patch: Invalid value: \"{"));
+  CHECK(wrong.message().find("json: cannot unmarshal number into Go struct field ConfigMap.data") != std::string::npos);
+  CHECK(patch(R"({"dat":{}})").message().find("strict decoding error: unknown field \"dat\"") != std::string::npos);
+}
