@@ -107,7 +107,7 @@ std::optional<json> merge(const json* live, const json* applied, const MergeSche
 class ListMerge {
  public:
   ListMerge(const json* live, const json* applied, MergeRule rule, const MergeSchema& schema)
-      : schema_(schema), element_(schema.element()), live_(live && live->is_array() ? *live : json::array()),
+      : element_(schema.element()), live_(live && live->is_array() ? *live : json::array()),
         applied_(applied && applied->is_array() ? *applied : json::array()),
         left_(element_steps(live_, rule, schema)), right_(element_steps(applied_, rule, schema)) {
     for (size_t i = 0; i < left_.size(); ++i) {
@@ -164,7 +164,6 @@ class ListMerge {
     if (value) out_.push_back(std::move(*value));
   }
 
-  const MergeSchema& schema_;
   const MergeSchema element_;
   const json live_, applied_;
   const std::vector<std::string> left_, right_;
