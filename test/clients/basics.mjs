@@ -60,7 +60,8 @@ async function objects() {
 
 async function pods() {
   const path = `/api/v1/namespaces/${namespace}/pods`;
-  const ready = watchFor(path, {}, (type, pod) => pod.status?.containerStatuses?.[0]?.ready);
+  const { resourceVersion: before } = (await core.listNamespacedPod({ namespace })).metadata;
+  const ready = watchFor(path, { resourceVersion: before }, (type, pod) => pod.status?.containerStatuses?.[0]?.ready);
   await core.createNamespacedPod({ namespace, body: {
     metadata: { name: 'talker' },
     spec: { terminationGracePeriodSeconds: 0, containers: [{
@@ -81,7 +82,8 @@ async function pods() {
   assert.equal(status.status, 'Failure');
   assert.equal(status.details.causes.find((cause) => cause.reason === 'ExitCode').message, '7');
 
-  const gone = watchFor(path, {}, (type) => type === 'DELETED');
+  const { resourceVersion } = (await core.readNamespacedPod({ name: 'talker', namespace })).metadata;
+  const gone = watchFor(path, { resourceVersion }, (type) => type === 'DELETED');
   await core.deleteNamespacedPod({ name: 'talker', namespace });
   await gone;
 }

@@ -44,6 +44,7 @@ Y
   check "the books" "$(k get configmap books-corner -o name)" configmap/books-corner
   eventually 20 "the owned go too" sh -c "! $KUBECTL get deployment corner"
   k create -f - >/dev/null <<<'{"apiVersion":"example.org/v1","kind":"Cafe","metadata":{"name":"last"},"spec":{"owner":"bob"}}'
+  eventually 10 "the finalizer" sh -c "$KUBECTL get cafe last -o json | grep -q example.org/books"
   { kill -9 "${instances[1]}"; wait "${instances[1]}"; } 2>/dev/null
   # Its objects go with their kind; the finalizer's owner is dead, so somebody takes it off.
   k delete crd cafes.example.org --wait=false >/dev/null || fail "delete the kind"
