@@ -70,6 +70,10 @@ Result<HttpAnswer> HttpClient::post(const std::string& path, const std::string& 
   return answer_of(connection_->http->Post(path, json, "application/json"), "POST " + path);
 }
 
+Result<HttpAnswer> HttpClient::put(const std::string& path, const std::string& json) {
+  return answer_of(connection_->http->Put(path, json, "application/json"), "PUT " + path);
+}
+
 Status HttpClient::stream(const std::string& path, const std::function<bool(std::string_view)>& take) {
   bool left = false;
   httplib::Result result = connection_->http->Get(path, [&](const char* data, size_t size) {

@@ -27,6 +27,7 @@ class HttpClient {
   /// Any HTTP status is an answer. Unavailable: no connection; the message says why.
   Result<HttpAnswer> get(const std::string& path);
   Result<HttpAnswer> post(const std::string& path, const std::string& json);
+  Result<HttpAnswer> put(const std::string& path, const std::string& json);
   /// Hands over a streaming answer (a watch) piece by piece until it ends; Canceled when `take` returns false.
   Status stream(const std::string& path, const std::function<bool(std::string_view)>& take);
 

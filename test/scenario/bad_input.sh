@@ -15,7 +15,7 @@ post() { printf '%s' "$2" >"$TMPDIR/body"; api POST "$1" "$TMPDIR/body"; }
 maps=/api/v1/namespaces/default/configmaps
 
 anonymous() { curl -sS --max-time 5 --cacert "$TMPDIR/certificate-authority-data" -o "${2:-/dev/null}" -w '%{http_code}' "$server$1"; }
-check "anonymous" "$(anonymous /api/v1/pods)" 401
+check "anonymous" "$(anonymous /api/v1/pods)" 403
 for path in /healthz /livez /readyz /version; do check "anonymous $path" "$(anonymous $path)" 200; done
 check "a bad token" "$(curl -sS --cacert "$TMPDIR/certificate-authority-data" -H 'Authorization: Bearer nonsense' -o /dev/null -w '%{http_code}' "$server/api/v1/pods")" 401
 
