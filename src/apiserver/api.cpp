@@ -65,16 +65,26 @@ Result<std::string> manager_of(const Request& request) {
 
 }  // namespace
 
-Api::Documents::Documents(const registry::Catalogue& catalogue, const std::string& git_version)
-    : generation(catalogue.generation()), discovery(served_kinds(catalogue)), openapi(discovery, git_version) {}
+Api::Documents::Documents(const registry::Catalogue& catalogue, const Backends& backends,
+                          const std::string& git_version)
+    : generation(catalogue.generation()),
+      backends_generation(backends.generation),
+      discovery(served_kinds(catalogue), backends),
+      openapi(discovery, git_version) {}
 
 Api::Api(ApiOptions options) : options_(std::move(options)), metrics_(options_.limits) {}
 
+std::shared_ptr<const Backends> Api::backends() const {
+  return options_.aggregator != nullptr ? options_.aggregator->backends() : std::make_shared<const Backends>();
+}
+
 std::shared_ptr<Api::Documents> Api::documents() {
   std::shared_ptr<const registry::Catalogue> catalogue = options_.registry.catalogue();
+  std::shared_ptr<const Backends> remote = backends();
   MutexLock lock(mutex_);
-  if (!documents_ || documents_->generation != catalogue->generation())
-    documents_ = std::make_shared<Documents>(*catalogue, options_.git_version);
+  if (!documents_ || documents_->generation != catalogue->generation() ||
+      documents_->backends_generation != remote->generation)
+    documents_ = std::make_shared<Documents>(*catalogue, *remote, options_.git_version);
   return documents_;
 }
 
@@ -130,6 +140,9 @@ Result<Response> Api::answer(Passage& passage) {
   const registry::Authorizer& authorizer = options_.registry.authorizer();
   TRY_ASSIGN(passage.user, impersonate(request, std::move(user).value().value_or(anonymous()), authorizer));
   TRY(authorize(authorizer, access_request(request, passage.info, passage.user)));
+  if (options_.aggregator != nullptr)
+    if (std::shared_ptr<const Backend> backend = options_.aggregator->find(request.path))
+      return options_.aggregator->pass_on(request, passage.user, std::move(backend));
   return passage.info.is_resource ? serve_resource(passage) : serve_path(request);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apiserver/about.hpp"
+#include "apiserver/aggregator.hpp"
 #include "apiserver/audit.hpp"
 #include "apiserver/authenticate.hpp"
 #include "apiserver/discovery.hpp"
@@ -27,6 +28,7 @@ struct ApiOptions {
   std::vector<HealthCheck> health = {};  // besides ping
   AuditLog* audit = nullptr;
   Metrics::Limits limits = {};
+  const Aggregator* aggregator = nullptr;  // null: this server serves everything
 };
 
 /// Any thread. One per cluster; outlived by what its options refer to.
@@ -55,12 +57,13 @@ class Api {
   Metrics metrics_;
   /// The documents about what is served, made anew when that changes.
   struct Documents {
-    Documents(const registry::Catalogue& catalogue, const std::string& git_version);
-    std::uint64_t generation;
+    Documents(const registry::Catalogue& catalogue, const Backends& backends, const std::string& git_version);
+    std::uint64_t generation, backends_generation;
     Discovery discovery;
     OpenApi openapi;
   };
   std::shared_ptr<Documents> documents();
+  std::shared_ptr<const Backends> backends() const;
 
   Mutex mutex_;
   std::shared_ptr<Documents> documents_ GUARDED_BY(mutex_);

@@ -1,9 +1,9 @@
 #include "apiserver/discovery.hpp"
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 
+#include "apiserver/api_service_priorities.hpp"
 #include "apiserver/negotiate.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
@@ -13,33 +13,6 @@ namespace skiff::apiserver {
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-// kube-apiserver lists groups by the priority of their APIServices; clients resolve short names in this
-// order.
-constexpr std::array<std::string_view, 22> kGroupOrder{"",
-                                                       "apiregistration.k8s.io",
-                                                       "apps",
-                                                       "events.k8s.io",
-                                                       "authentication.k8s.io",
-                                                       "authorization.k8s.io",
-                                                       "autoscaling",
-                                                       "batch",
-                                                       "certificates.k8s.io",
-                                                       "networking.k8s.io",
-                                                       "policy",
-                                                       "rbac.authorization.k8s.io",
-                                                       "storage.k8s.io",
-                                                       "admissionregistration.k8s.io",
-                                                       "apiextensions.k8s.io",
-                                                       "scheduling.k8s.io",
-                                                       "coordination.k8s.io",
-                                                       "node.k8s.io",
-                                                       "discovery.k8s.io",
-                                                       "flowcontrol.apiserver.k8s.io",
-                                                       "internal.apiserver.k8s.io",
-                                                       "resource.k8s.io"};
-
-auto rank(std::string_view group) { return std::ranges::find(kGroupOrder, group) - kGroupOrder.begin(); }
 
 // GA before beta before alpha, higher numbers first (version.CompareKubeAwareVersionStrings).
 std::tuple<int, int, int> priority(std::string_view version) {
@@ -120,6 +93,12 @@ Json aggregated_entry(const api::KindInfo& kind) {
   return entry;
 }
 
+// What a backend serves, as far as it is known.
+void add_remote_state(Json& entry, const Backend& backend) {
+  if (backend.documents) entry["resources"] = Json::parse(backend.documents->resources);
+  if (!backend.available || !backend.documents) entry["freshness"] = "Stale";
+}
+
 // "v2" or "v2beta1" when the client prefers the aggregated form.
 std::optional<std::string> wants_aggregated(const Request& request) {
   for (const MediaType& type : parse_accept(request.header("Accept"))) {
@@ -134,10 +113,33 @@ std::optional<std::string> wants_aggregated(const Request& request) {
 
 }  // namespace
 
-Discovery::Discovery(std::vector<const api::KindInfo*> kinds) {
+Discovery::Discovery(std::vector<const api::KindInfo*> kinds, const Backends& backends) {
+  add_local(std::move(kinds));
+  add_remote(backends);
+  // As the priorities of their APIServices have it; clients resolve short names in this order.
+  auto version_key = [](const Group& group, const Version& version) {
+    std::int32_t rank = version.remote ? version.remote->version_priority
+                                       : local_priority(group.name, version.version).version;
+    return std::tuple(-rank, priority(version.version));
+  };
+  auto group_key = [](const Group& group) {
+    std::int32_t highest = 0;
+    for (const Version& version : group.versions)
+      highest = std::max(highest, version.remote ? version.remote->group_priority
+                                                 : local_priority(group.name, version.version).group);
+    return std::tuple(-highest, std::string_view(group.name));
+  };
+  for (Group& group : groups_)
+    std::ranges::stable_sort(group.versions, [&](const Version& a, const Version& b) {
+      return version_key(group, a) < version_key(group, b);
+    });
+  std::ranges::stable_sort(groups_, [&](const Group& a, const Group& b) { return group_key(a) < group_key(b); });
+}
+
+void Discovery::add_local(std::vector<const api::KindInfo*> kinds) {
   std::ranges::stable_sort(kinds, [](const api::KindInfo* a, const api::KindInfo* b) {
     auto key = [](const api::KindInfo* kind) {
-      return std::tuple(rank(kind->group), std::string_view(kind->group), priority(kind->version),
+      return std::tuple(std::string_view(kind->group), std::string_view(kind->version),
                         std::string_view(kind->plural));
     };
     return key(a) < key(b);
@@ -147,6 +149,15 @@ Discovery::Discovery(std::vector<const api::KindInfo*> kinds) {
     std::vector<Version>& versions = groups_.back().versions;
     if (versions.empty() || versions.back().version != kind->version) versions.push_back({kind->version, {}});
     versions.back().kinds.push_back(kind);
+  }
+}
+
+void Discovery::add_remote(const Backends& backends) {
+  for (const auto& [name, backend] : backends.by_version) {
+    auto group = std::ranges::find(groups_, backend->group, &Group::name);
+    if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{backend->group, {}});
+    std::erase_if(group->versions, [&](const Version& version) { return version.version == backend->version; });
+    group->versions.push_back({backend->version, {}, backend});
   }
 }
 
@@ -218,6 +229,7 @@ std::string Discovery::aggregated(bool core, const std::string& api_version) con
       Json entry = {{"version", version.version}, {"resources", Json::array()}};
       for (const api::KindInfo* kind : version.kinds) entry["resources"].push_back(aggregated_entry(*kind));
       entry["freshness"] = "Current";
+      if (version.remote) add_remote_state(entry, *version.remote);
       item["versions"].push_back(std::move(entry));
     }
     document["items"].push_back(std::move(item));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "api/descriptor.hpp"
+#include "apiserver/backend.hpp"
 #include "apiserver/message.hpp"
 
 namespace skiff::apiserver {
@@ -14,7 +15,7 @@ namespace skiff::apiserver {
 /// The groups and versions of a set of kinds, in Kubernetes' order of preference, with their documents.
 class Discovery {
  public:
-  explicit Discovery(std::vector<const api::KindInfo*> kinds);
+  explicit Discovery(std::vector<const api::KindInfo*> kinds, const Backends& backends = {});
 
   /// The document at `path`, in the form that the request accepts. nullopt: no such path.
   std::optional<Reply> serve(const Request& request) const;
@@ -25,7 +26,8 @@ class Discovery {
 
   struct Version {
     std::string version;
-    std::vector<const api::KindInfo*> kinds;  // sorted by plural
+    std::vector<const api::KindInfo*> kinds;  // sorted by plural; none when it is remote
+    std::shared_ptr<const Backend> remote = nullptr;
   };
   struct Group {
     std::string name;
@@ -34,6 +36,8 @@ class Discovery {
   const std::vector<Group>& groups() const { return groups_; }
 
  private:
+  void add_local(std::vector<const api::KindInfo*> kinds);
+  void add_remote(const Backends& backends);
   std::string core_versions() const;
   std::string group_list() const;
   std::string group_document(const Group& group, bool with_kind) const;

@@ -388,7 +388,7 @@ std::string reply_head(const Reply& reply, bool keep_alive) {
 
 std::string stream_head(const StreamReply& reply) {
   std::string head = head_of(reply.status, reply.headers);
-  head.append("Content-Type: ").append(reply.content_type).append("\r\n");
+  if (!reply.content_type.empty()) head.append("Content-Type: ").append(reply.content_type).append("\r\n");
   return head.append("Transfer-Encoding: chunked\r\n\r\n");
 }
 

@@ -79,6 +79,8 @@ struct Reply {
   Chunk body;
 };
 
+struct StreamReply;
+
 /// The producer's end of a streaming answer. Any thread.
 class StreamSink {
  public:
@@ -89,6 +91,10 @@ class StreamSink {
   /// called.
   virtual bool write(std::initializer_list<Chunk> pieces) = 0;
   bool write(Chunk chunk) { return write({std::move(chunk)}); }
+
+  /// The stream's head, when that is known only now: allowed until the first write() of a reply whose head is
+  /// `late`. Of `reply`, only status, content type and headers count.
+  virtual void begin(const StreamReply& reply) = 0;
 
   /// Instead of a stream, this: allowed until the first write() of a reply whose head is `late`.
   virtual void answer(const Reply& reply) = 0;

@@ -411,6 +411,11 @@ std::string OpenApi::index_v3() {
   for (const Discovery::Group& group : discovery_.groups()) {
     for (const Discovery::Version& version : group.versions) {
       std::string path = path_of(group, version);
+      if (version.remote) {
+        bool known = version.remote->documents && !version.remote->documents->openapi_url.empty();
+        if (known) paths[path] = {{"serverRelativeURL", version.remote->documents->openapi_url}};
+        continue;
+      }
       // The hash lets clients keep a document; it changes with the release and with custom resources.
       std::string contents = path + version_;
       for (const api::KindInfo* kind : version.kinds)

@@ -2,8 +2,6 @@
 
 #include <poll.h>
 
-#include <algorithm>
-#include <array>
 #include <charconv>
 
 #include "api/gen/core.hpp"
@@ -11,7 +9,7 @@
 #include "api/gen/pod.hpp"
 #include "api/gen/service.hpp"
 #include "api/status.hpp"
-#include "apiserver/http.hpp"
+#include "apiserver/http_answer.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
 #include "sys/files.hpp"
@@ -22,17 +20,6 @@ namespace {
 
 constexpr size_t kMaxAnswer = 64U << 20;
 constexpr int kAnswerTimeoutMs = 30'000;  // between two pieces of an answer
-
-// What concerns one connection only is not passed on (RFC 9110, 7.6.1), nor who asked.
-constexpr std::array<std::string_view, 10> kHopHeaders{
-    "Connection", "Keep-Alive",    "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
-    "Host",       "Authorization", "Content-Length"};
-
-bool is_hop_header(std::string_view name) {
-  return std::ranges::any_of(kHopHeaders, [name](std::string_view known) {
-    return known.size() == name.size() && !HeaderLess()(known, name) && !HeaderLess()(name, known);
-  });
-}
 
 struct ProxyName {
   std::string name;
@@ -150,38 +137,6 @@ Result<std::string> exchange(const Request& request, const ProxyTarget& target) 
   return error(Code::Unavailable, "the answer of {} is larger than {} bytes", target.host, kMaxAnswer);
 }
 
-Result<Reply> parse_answer(const std::string& text, const std::string& host) {
-  size_t end = text.find("\r\n\r\n");
-  Error malformed =
-      error(Code::Unavailable, "error trying to reach service: malformed HTTP response from {}", host);
-  if (end == text.npos || !text.starts_with("HTTP/1.") || text.size() < 12) return malformed;
-  Reply reply;
-  if (std::from_chars(text.data() + 9, text.data() + 12, reply.status).ec != std::errc{}) return malformed;
-  reply.content_type.clear();
-  bool chunked = false;
-  for (size_t at = text.find("\r\n") + 2; at < end;) {
-    size_t stop = text.find("\r\n", at);
-    std::string line = text.substr(at, stop - at);
-    at = stop + 2;
-    size_t colon = line.find(':');
-    if (colon == line.npos) return malformed;
-    std::string name = line.substr(0, colon);
-    size_t value = line.find_first_not_of(" \t", colon + 1);
-    std::string content = value == line.npos ? "" : line.substr(value);
-    if (name.size() == 17 && is_hop_header(name) && has_token(content, "chunked")) chunked = true;
-    if (!is_hop_header(name)) reply.headers.emplace(std::move(name), std::move(content));
-  }
-  std::string body = text.substr(end + 4);
-  if (chunked) {
-    ChunkedDecoder decoder(kMaxAnswer);
-    std::string_view rest = body;
-    if (decoder.feed(rest) != ChunkedDecoder::State::Done) return malformed;
-    body = decoder.take_body();
-  }
-  reply.body = std::make_shared<std::string>(std::move(body));
-  return reply;
-}
-
 }  // namespace
 
 Result<ProxyTarget> find_proxy_target(Call& call) {
@@ -197,7 +152,9 @@ Response proxy_request(const Request& request, ProxyTarget target) {
   reply.late_head = true;  // and never written: the answer comes whole
   reply.start = [request, target = std::move(target)](std::shared_ptr<StreamSink> sink, std::stop_token) {
     Result<std::string> text = exchange(request, target);
-    Result<Reply> answer = text.ok() ? parse_answer(text.value(), target.host) : Result<Reply>(text.error());
+    Result<Reply> answer = text.ok() ? parse_answer(text.value()) : Result<Reply>(text.error());
+    if (text.ok() && !answer.ok())
+      answer = error(Code::Unavailable, "error trying to reach service: {}", answer.error().message());
     sink->answer(answer.ok() ? answer.value() : status_reply(answer.error()));
   };
   return reply;

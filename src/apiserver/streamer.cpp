@@ -36,6 +36,7 @@ class Streamer::Stream final : public StreamSink, public std::enable_shared_from
 
   using StreamSink::write;
   bool write(std::initializer_list<Chunk> pieces) override;
+  void begin(const StreamReply& reply) override;
   void answer(const Reply& reply) override;
   void close() override;
   void on_closed(std::function<void()> callback) override;
@@ -126,6 +127,11 @@ bool Streamer::Stream::write(std::initializer_list<Chunk> pieces) {
   }
   if (needed) core_->enqueue(shared_from_this());
   return open;
+}
+
+void Streamer::Stream::begin(const StreamReply& reply) {
+  MutexLock lock(mutex_);
+  if (state_ == State::Open && !head_.empty() && queue_.empty()) head_ = stream_head(reply);
 }
 
 void Streamer::Stream::answer(const Reply& reply) {

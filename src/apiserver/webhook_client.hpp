@@ -1,8 +1,7 @@
 #pragma once
 // The API server's calls to webhooks: HTTPS to a URL, or to a Service through the network of a node.
 
-#include "client/client.hpp"
-#include "client/node_access.hpp"
+#include "apiserver/service_dialer.hpp"
 #include "registry/webhook_caller.hpp"
 
 namespace skiff::apiserver {
@@ -11,17 +10,13 @@ namespace skiff::apiserver {
 class WebhookClient final : public registry::WebhookCaller {
  public:
   WebhookClient(client::Client& cluster, client::NodeAccessByName nodes)
-      : cluster_(cluster), nodes_(std::move(nodes)) {}
+      : services_(cluster, std::move(nodes)) {}
 
   Result<std::string> post(const registry::WebhookTarget& target, const std::string& json,
                            Duration timeout) override;
 
  private:
-  Result<UniqueFd> dial_service(const registry::WebhookTarget& target) const;
-  std::shared_ptr<client::NodeAccess> any_node() const;
-
-  client::Client& cluster_;
-  client::NodeAccessByName nodes_;
+  ServiceDialer services_;
 };
 
 }  // namespace skiff::apiserver

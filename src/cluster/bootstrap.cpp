@@ -66,9 +66,34 @@ api::PriorityClass priority_class(const char* name, int value, const char* text)
   return object;
 }
 
+// By which aggregated API servers know users and the front proxy (--requestheader-* as kubeadm sets them).
+Status publish_authentication(client::Client& client, const Identity& identity) {
+  const std::map<std::string, std::string> data = {
+      {"client-ca-file", identity.authority.certificate},
+      {"requestheader-allowed-names", R"(["front-proxy-client"])"},
+      {"requestheader-client-ca-file", identity.front_proxy_authority.certificate},
+      {"requestheader-extra-headers-prefix", R"(["X-Remote-Extra-"])"},
+      {"requestheader-group-headers", R"(["X-Remote-Group"])"},
+      {"requestheader-uid-headers", R"(["X-Remote-Uid"])"},
+      {"requestheader-username-headers", R"(["X-Remote-User"])"}};
+  api::ConfigMap map;
+  map.metadata.name = "extension-apiserver-authentication";
+  map.metadata.namespace_ = "kube-system";
+  map.data = data;
+  const client::ObjectKey key = client::key_of(map);
+  TRY(ensure(client, std::move(map)));
+  Result<client::Ref<api::ConfigMap>> kept =
+      client.update_with_retry<api::ConfigMap>(key, [&](api::ConfigMap& present) {
+        if (present.data == data) return false;
+        present.data = data;
+        return true;
+      });
+  return kept.ok() ? ok() : Status(kept.error());
+}
+
 }  // namespace
 
-Status bootstrap_objects(client::Client& client, const Settings& settings) {
+Status bootstrap_objects(client::Client& client, const Settings& settings, const Identity& identity) {
   std::vector<client::Task> namespaces;
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     namespaces.push_back([&client, name] { return ensure(client, namespace_named(name)); });
@@ -85,6 +110,7 @@ Status bootstrap_objects(client::Client& client, const Settings& settings) {
     return ensure(client, priority_class("system-node-critical", 2000001000,
                                          "For pods that their node cannot do without."));
   });
+  tasks.push_back([&] { return publish_authentication(client, identity); });
   return client::run_together(tasks);
 }
 

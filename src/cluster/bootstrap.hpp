@@ -4,12 +4,14 @@
 #include <string>
 
 #include "client/client.hpp"
+#include "cluster/identity.hpp"
 #include "cluster/state.hpp"
 
 namespace skiff::cluster {
 
-/// Namespaces, the kubernetes and kube-dns Services, the system PriorityClasses. What exists is left as it is.
-Status bootstrap_objects(client::Client& client, const Settings& settings);
+/// Namespaces, the kubernetes and kube-dns Services, the system PriorityClasses, the default roles, and what
+/// aggregated API servers read to know users. What exists is left as it is, but for the last.
+Status bootstrap_objects(client::Client& client, const Settings& settings, const Identity& identity);
 
 /// Points the Service "kubernetes" at the API listener inside the node.
 Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port);

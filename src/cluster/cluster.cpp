@@ -87,7 +87,7 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
                return kubelets.find(node);
              }));
   TRY(write_kubeconfig());
-  TRY(cluster::bootstrap_objects(plane->client(), settings));
+  TRY(cluster::bootstrap_objects(plane->client(), settings, plane->identity()));
   progress("API server answers");
   manager_client = plane->registry().client_for("kube-controller-manager");
   scheduler_client = plane->registry().client_for("kube-scheduler");

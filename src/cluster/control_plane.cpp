@@ -79,7 +79,9 @@ Status ControlPlane::open(const Settings& settings, const client::NodeAccessByNa
   registry_->set_certificate_authority(certificates_);
   webhooks_ = std::make_unique<apiserver::WebhookClient>(client(), nodes);
   custom_resources_ = std::make_unique<registry::CustomResources>(*registry_, clock_, random_, webhooks_.get());
-  return custom_resources_->start();
+  TRY(custom_resources_->start());
+  aggregator_ = std::make_unique<apiserver::Aggregator>(client(), clock_, nodes, identity_.front_proxy);
+  return aggregator_->start(*registry_->catalogue());
 }
 
 Status ControlPlane::open_audit_log(const ClusterConfig& config) {
@@ -119,7 +121,9 @@ Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName n
                                                                 .nodes = std::move(nodes),
                                                                 .git_version = kKubernetesVersion,
                                                                 .health = health_checks(),
-                                                                .audit = audit_.get()});
+                                                                .audit = audit_.get(),
+                                                                .limits = {},
+                                                                .aggregator = aggregator_.get()});
   TRY_ASSIGN(tls_, apiserver::TlsAcceptor::create(tls_settings()));
   TRY_ASSIGN(listener_, apiserver::Listener::create({}, tls_.get(), [this](const apiserver::Request& request) {
                return api_->handle(request);
@@ -152,6 +156,7 @@ Status ControlPlane::serve_in(const UniqueFd& network, const std::string& addres
 void ControlPlane::stop() {
   stopping_ = true;
   if (listener_) listener_->stop();
+  if (aggregator_) aggregator_->stop();
   if (custom_resources_) custom_resources_->stop();
 }
 

@@ -69,6 +69,7 @@ class ControlPlane {
   std::atomic<bool> stopping_{false};
   std::unique_ptr<apiserver::WebhookClient> webhooks_;
   std::unique_ptr<registry::CustomResources> custom_resources_;
+  std::unique_ptr<apiserver::Aggregator> aggregator_;
   std::unique_ptr<apiserver::Api> api_;
   std::unique_ptr<apiserver::TlsAcceptor> tls_;
   std::unique_ptr<apiserver::Listener> listener_;  // last: stops first

@@ -1,7 +1,6 @@
 // Every resource served.
 
 #include "api/gen/admissionregistration.hpp"
-#include "api/gen/apiregistration.hpp"
 #include "api/gen/apps.hpp"
 #include "api/gen/autoscaling.hpp"
 #include "api/gen/coordination.hpp"
@@ -41,7 +40,6 @@ std::vector<Resource> plain_kinds() {
       define<api::ValidatingAdmissionPolicy>({.counts_generation = true}),
       define<api::ValidatingAdmissionPolicyBinding>({.counts_generation = true}),
       define<api::ValidatingWebhookConfiguration>({.counts_generation = true}),
-      define<api::APIService>({}),
       define<api::ControllerRevision>({}),
       define<api::HorizontalPodAutoscaler>({.counts_generation = true}),
       define<api::LimitRange>({.create_on_update = true}),
@@ -102,6 +100,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   append(all, rbac());
   append(all, unstored_kinds());
   all.push_back(certificate_signing_requests());
+  all.push_back(api_services());
   append(all, plain_kinds());
   return all;
 }

@@ -19,6 +19,7 @@ Resource custom_resource_definitions();
 Resource services(std::shared_ptr<ServiceRanges> ranges);
 std::vector<Resource> workloads();   // apps and batch, replication controllers
 Resource certificate_signing_requests();
+Resource api_services();
 std::vector<Resource> rbac();
 std::vector<Resource> reviews();     // kinds that are answered, not stored
 std::vector<Resource> unstored_kinds();

@@ -96,6 +96,7 @@ class CollectingSink final : public apiserver::StreamSink {
     changed_.notify_all();
     return true;
   }
+  void begin(const apiserver::StreamReply&) override {}
   void answer(const apiserver::Reply& reply) override { write(reply.body); }
   void close() override {
     std::function<void()> callback;
