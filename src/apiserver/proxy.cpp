@@ -154,7 +154,7 @@ Response proxy_request(const Request& request, ProxyTarget target) {
     Result<std::string> text = exchange(request, target);
     Result<Reply> answer = text.ok() ? parse_answer(text.value()) : Result<Reply>(text.error());
     if (text.ok() && !answer.ok())
-      answer = error(Code::Unavailable, "error trying to reach service: {}", answer.error().message());
+      answer = error(Code::Unavailable, "error trying to reach service: malformed HTTP response from {}", target.host);
     sink->answer(answer.ok() ? answer.value() : status_reply(answer.error()));
   };
   return reply;
