@@ -205,7 +205,7 @@ Result<Response> watch_objects(Call& call) {
   TRY_ASSIGN(WatchOptions options, watch_options(call));
   TRY_ASSIGN(Duration limit, lifetime(call.request));
   if (options.after > static_cast<std::int64_t>(call.registry.revision()))
-    return error(Code::Timeout, "Too large resource version: {}, current: {}", options.after,
+    return error(Code::Timeout, "Timeout: Too large resource version: {}, current: {}", options.after,
                  call.registry.revision());
   // Made once the sink exists; the tick, on another thread, may come before.
   auto made = std::make_shared<std::atomic<std::shared_ptr<WatchStream>>>();

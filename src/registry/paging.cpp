@@ -77,7 +77,7 @@ Error too_large(store::Revision asked, store::Revision current) {
   auto detail = std::make_shared<api::StatusDetail>();
   detail->causes.push_back({"ResourceVersionTooLarge", "Too large resource version", ""});
   detail->retry_after_seconds = 1;
-  return error(Code::Timeout, "Too large resource version: {}, current: {}", asked, current).with(std::move(detail));
+  return error(Code::Timeout, "Timeout: Too large resource version: {}, current: {}", asked, current).with(std::move(detail));
 }
 
 Result<store::Revision> parse_revision(const std::string& text) {

@@ -29,7 +29,7 @@ std::string list_prefix(const Resource& resource, const ListQuery& query);
 Error invalid_list_options(const api::FieldErrors& errors);
 /// 410 Expired, "too old resource version: 5 (12)".
 Error too_old(store::Revision asked, store::Revision current);
-/// 504 Timeout, "Too large resource version: 12, current: 5".
+/// 504 Timeout, "Timeout: Too large resource version: 12, current: 5".
 Error too_large(store::Revision asked, store::Revision current);
 /// The number in a resourceVersion parameter. BadRequest when it is none.
 Result<store::Revision> parse_revision(const std::string& text);

@@ -105,7 +105,7 @@ Result<Page> Store::list_past(const Snapshot& now, std::string_view prefix,
                               const ListOptions& options) const {
   const Revision revision = *options.at_revision;
   if (revision > now.revision)
-    return error(Code::Timeout, "Too large resource version: {}, current: {}", revision, now.revision);
+    return error(Code::Timeout, "Timeout: Too large resource version: {}, current: {}", revision, now.revision);
   Overlay overlay;
   std::vector<EventRef> events;
   std::vector<Superseded> superseded;

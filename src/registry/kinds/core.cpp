@@ -67,7 +67,7 @@ void validate_config_map(const api::ConfigMap& map, const api::ConfigMap* old, a
     if (map.binaryData.contains(key)) errors.invalid(fmt::format("data[{}]", key), api::quote(key), "duplicate of key present in binaryData");
   }
   for (const auto& [key, value] : map.binaryData) check(key, value.data.size(), "binaryData");
-  if (total > kMaxDataBytes) errors.too_long("", kMaxDataBytes);
+  if (total > kMaxDataBytes) errors.too_long("[]", kMaxDataBytes);
   validate_immutable(map, old, old && map.data == old->data && map.binaryData == old->binaryData, errors);
 }
 

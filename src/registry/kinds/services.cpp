@@ -95,7 +95,7 @@ void validate_ports(const Service& service, api::FieldErrors& errors) {
     if (port.protocol != "TCP" && port.protocol != "UDP" && port.protocol != "SCTP")
       errors.not_supported(at + ".protocol", port.protocol, {"SCTP", "TCP", "UDP"});
     if (!numbers.insert({port.protocol, port.port}).second)
-      errors.duplicate(at, fmt::format("{{{}}}", port.port));
+      errors.duplicate(at, fmt::format(R"({{"protocol":"{}","port":{}}})", port.protocol, port.port));
     if (port.targetPort && port.targetPort->is_string) {
       for (const std::string& problem : api::port_name_problems(port.targetPort->text))
         errors.invalid(at + ".targetPort", api::quote(port.targetPort->text), problem);

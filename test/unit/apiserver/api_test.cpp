@@ -141,7 +141,7 @@ TEST_CASE("failures are told in Kubernetes' words") {
       {"bad dry run", "POST", kMaps + "?dryRun=Some", kMap, "application/json", 422, "Invalid",
        R"(dryRun: Unsupported value: "Some": supported values: "All")"},
       {"future", "GET", kMaps + "/m?resourceVersion=999999", "", "", 504, "Timeout",
-       "Too large resource version: 999999, current: 3"},
+       "Timeout: Too large resource version: 999999, current: 3"},
       {"bad limit", "GET", kMaps + "?limit=x", "", "", 400, "BadRequest",
        R"(strconv.ParseInt: parsing "x": invalid syntax)"},
   };

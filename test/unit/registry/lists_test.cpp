@@ -62,7 +62,7 @@ TEST_CASE("what a list shows for a resourceVersion and a match") {
       {"not older, said", {.resource_version = before, .resource_version_match = "NotOlderThan"}, "abcd"},
       {"exact", {.resource_version = before, .resource_version_match = "Exact"}, "abc"},
       {"the first page of an older moment", {.limit = 2, .resource_version = before}, "ab"},
-      {"too new", {.resource_version = ahead}, "Too large resource version", Code::Timeout},
+      {"too new", {.resource_version = ahead}, "Timeout: Too large resource version", Code::Timeout},
       {"no number", {.resource_version = "x"}, "Invalid value: \"x\"", Code::BadRequest},
       {"a match without a version", {.resource_version_match = "Exact"},
        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
