@@ -48,7 +48,8 @@ struct Cluster::Parts {
   Status prepare_host(const ClusterConfig& config);
   Status start_control_plane(const Progress& progress);
   Status start_nodes(const Progress& progress);
-  Status write_kubeconfig();
+  std::string kubeconfig_text() const;
+  Status write_kubeconfig() const;
   void stop_threads();
 };
 
@@ -86,7 +87,9 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
   TRY_ASSIGN(plane, ControlPlane::start(settings, clock, random, [this](const std::string& node) {
                return kubelets.find(node);
              }));
+  kubeconfig = kubeconfig_text();
   TRY(write_kubeconfig());
+  plane->keep_certificates_fresh(settings, [this] { return write_kubeconfig(); });
   TRY(cluster::bootstrap_objects(plane->client(), settings, plane->identity()));
   progress("API server answers");
   manager_client = plane->registry().client_for("kube-controller-manager");
@@ -139,14 +142,19 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
   return ok();
 }
 
-Status Cluster::Parts::write_kubeconfig() {
+std::string Cluster::Parts::kubeconfig_text() const {
+  const apiserver::CertificatePair admin = plane->admin();
   client::KubeconfigEntry entry{.name = cluster::context_name(settings.config),
                                 .server = plane->url(),
                                 .authority = plane->identity().authority.certificate,
-                                .certificate = plane->identity().admin.certificate,
-                                .key = plane->identity().admin.key};
-  kubeconfig = client::kubeconfig_text(entry);
-  return sys::replace_file(Paths(settings.config).kubeconfig(), kubeconfig, 0600);
+                                .certificate = admin.certificate,
+                                .key = admin.key};
+  return client::kubeconfig_text(entry);
+}
+
+// Also when certificates are renewed, on another thread: what was handed out at start stays as it is.
+Status Cluster::Parts::write_kubeconfig() const {
+  return sys::replace_file(Paths(settings.config).kubeconfig(), kubeconfig_text(), 0600);
 }
 
 // The informers before those whose handlers they call; the API last, for all of them write to it.

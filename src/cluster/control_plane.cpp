@@ -55,7 +55,12 @@ std::vector<std::string> server_names(const Settings& settings) {
 Result<std::unique_ptr<ControlPlane>> ControlPlane::start(const Settings& settings, Clock& clock, Random& random,
                                                           client::NodeAccessByName nodes) {
   std::unique_ptr<ControlPlane> plane(new ControlPlane(clock, random));
-  TRY_ASSIGN(plane->identity_, establish_identity(settings, server_names(settings), clock.wall_now()));
+  TRY_ASSIGN(plane->identity_, establish_identity(settings, clock.wall_now()));
+  {
+    TRY_ASSIGN(Leaves leaves, establish_leaves(plane->identity_, settings, server_names(settings), clock.wall_now()));
+    MutexLock lock(plane->mutex_);
+    plane->leaves_ = std::move(leaves);
+  }
   TRY(plane->open(settings, nodes));
   TRY(plane->listen(settings, std::move(nodes)));
   return plane;
@@ -80,7 +85,10 @@ Status ControlPlane::open(const Settings& settings, const client::NodeAccessByNa
   webhooks_ = std::make_unique<apiserver::WebhookClient>(client(), nodes);
   custom_resources_ = std::make_unique<registry::CustomResources>(*registry_, clock_, random_, webhooks_.get());
   TRY(custom_resources_->start());
-  aggregator_ = std::make_unique<apiserver::Aggregator>(client(), clock_, nodes, identity_.front_proxy);
+  {
+    MutexLock lock(mutex_);
+    aggregator_ = std::make_unique<apiserver::Aggregator>(client(), clock_, nodes, leaves_.front_proxy);
+  }
   return aggregator_->start(*registry_->catalogue());
 }
 
@@ -141,10 +149,44 @@ Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName n
 }
 
 apiserver::TlsSettings ControlPlane::tls_settings() const {
-  return {.certificate = identity_.server.certificate,
-          .key = identity_.server.key,
+  MutexLock lock(mutex_);
+  return {.certificate = leaves_.server.certificate,
+          .key = leaves_.server.key,
           .client_authority = identity_.authority.certificate,
           .front_proxy_authority = identity_.front_proxy_authority.certificate};
+}
+
+apiserver::CertificatePair ControlPlane::admin() const {
+  MutexLock lock(mutex_);
+  return leaves_.admin;
+}
+
+void ControlPlane::keep_certificates_fresh(const Settings& settings, std::function<Status()> renewed) {
+  Leaves in_use;
+  {
+    MutexLock lock(mutex_);
+    in_use = leaves_;
+  }
+  CertificateRenewal::Uses uses{
+      .establish = [this, settings](WallTime now) {
+        return establish_leaves(identity_, settings, server_names(settings), now);
+      },
+      .put_into_use = [this, renewed = std::move(renewed)](const Leaves& leaves) -> Status {
+        TRY(put_into_use(leaves));
+        return renewed();
+      }};
+  renewal_ = std::make_unique<CertificateRenewal>(clock_, std::move(in_use), std::move(uses));
+  renewal_->start();
+}
+
+// Connections that are open keep what they have.
+Status ControlPlane::put_into_use(const Leaves& leaves) {
+  {
+    MutexLock lock(mutex_);
+    leaves_ = leaves;
+  }
+  aggregator_->set_identity(leaves.front_proxy);
+  return tls_->replace(tls_settings());
 }
 
 Status ControlPlane::serve_in(const UniqueFd& network, const std::string& address) {
@@ -155,6 +197,7 @@ Status ControlPlane::serve_in(const UniqueFd& network, const std::string& addres
 
 void ControlPlane::stop() {
   stopping_ = true;
+  if (renewal_) renewal_->stop();
   if (listener_) listener_->stop();
   if (aggregator_) aggregator_->stop();
   if (custom_resources_) custom_resources_->stop();

@@ -12,7 +12,7 @@
 #include "apiserver/webhook_client.hpp"
 #include "base/random.hpp"
 #include "client/node_access.hpp"
-#include "cluster/identity.hpp"
+#include "cluster/certificate_renewal.hpp"
 #include "cluster/state.hpp"
 #include "registry/custom_resources.hpp"
 #include "registry/registry.hpp"
@@ -34,6 +34,11 @@ class ControlPlane {
   registry::Registry& registry() { return *registry_; }
   const Identity& identity() const { return identity_; }
   const std::string& url() const { return url_; }
+  /// The administrator's certificate, as it is now.
+  apiserver::CertificatePair admin() const;
+
+  /// Renews certificates from now on; `renewed` runs on a thread of its own after each time.
+  void keep_certificates_fresh(const Settings& settings, std::function<Status()> renewed);
 
   /// Serves the API inside a node too, so that pods reach it.
   Status serve_in(const UniqueFd& network, const std::string& address);
@@ -53,12 +58,15 @@ class ControlPlane {
   Status open_audit_log(const ClusterConfig& config);
   std::vector<apiserver::HealthCheck> health_checks();
   apiserver::TlsSettings tls_settings() const;
+  Status put_into_use(const Leaves& leaves);
   std::optional<apiserver::BoundObject> node_of_pod(const client::ObjectKey& key);
   Status sign_token(const client::ObjectKey& account, const std::string& uid, registry::Draft& draft);
 
   Clock& clock_;
   Random& random_;
   Identity identity_;
+  mutable Mutex mutex_;
+  Leaves leaves_ GUARDED_BY(mutex_);
   apiserver::Authenticator authenticator_;
   apiserver::ClusterAuthority certificates_{identity_.authority};
   std::string url_;
@@ -72,7 +80,8 @@ class ControlPlane {
   std::unique_ptr<apiserver::Aggregator> aggregator_;
   std::unique_ptr<apiserver::Api> api_;
   std::unique_ptr<apiserver::TlsAcceptor> tls_;
-  std::unique_ptr<apiserver::Listener> listener_;  // last: stops first
+  std::unique_ptr<apiserver::Listener> listener_;
+  std::unique_ptr<CertificateRenewal> renewal_;  // last: stops first
 };
 
 }  // namespace skiff::cluster

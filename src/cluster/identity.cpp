@@ -38,27 +38,33 @@ Result<std::string> signing_key(const std::string& path) {
 
 }  // namespace
 
-Result<Identity> establish_identity(const Settings& settings, const std::vector<std::string>& server_names,
-                                    WallTime now) {
+Result<Identity> establish_identity(const Settings& settings, WallTime now) {
   std::string directory = Paths(settings.config).pki();
   TRY(sys::make_directories(directory, 0700));
-  apiserver::Validity validity{.from = now, .span = apiserver::kLeafLifetime};
   Identity identity;
   TRY_ASSIGN(identity.authority, authority(directory, "ca", "kubernetes", now));
   TRY_ASSIGN(identity.front_proxy_authority, authority(directory, "front-proxy-ca", "front-proxy-ca", now));
-  TRY_ASSIGN(identity.server, leaf(directory, "apiserver", identity.authority, now, [&] {
-               return apiserver::issue_server(identity.authority, "kube-apiserver", server_names, validity);
-             }));
-  TRY_ASSIGN(identity.admin, leaf(directory, "admin", identity.authority, now, [&] {
-               return apiserver::issue_client(identity.authority, "kubernetes-admin",
-                                              {"system:masters", "kubeadm:cluster-admins"}, validity);
-             }));
-  TRY_ASSIGN(identity.front_proxy, leaf(directory, "front-proxy-client", identity.front_proxy_authority, now, [&] {
-               return apiserver::issue_client(identity.front_proxy_authority, "front-proxy-client", {}, validity);
-             }));
   TRY_ASSIGN(std::string key, signing_key(directory + "/sa.key"));
   TRY_ASSIGN(identity.signer, apiserver::TokenSigner::create(key));
   return identity;
+}
+
+Result<Leaves> establish_leaves(const Identity& identity, const Settings& settings,
+                                const std::vector<std::string>& server_names, WallTime now) {
+  std::string directory = Paths(settings.config).pki();
+  apiserver::Validity validity{.from = now, .span = apiserver::kLeafLifetime};
+  Leaves leaves;
+  TRY_ASSIGN(leaves.server, leaf(directory, "apiserver", identity.authority, now, [&] {
+               return apiserver::issue_server(identity.authority, "kube-apiserver", server_names, validity);
+             }));
+  TRY_ASSIGN(leaves.admin, leaf(directory, "admin", identity.authority, now, [&] {
+               return apiserver::issue_client(identity.authority, "kubernetes-admin",
+                                              {"system:masters", "kubeadm:cluster-admins"}, validity);
+             }));
+  TRY_ASSIGN(leaves.front_proxy, leaf(directory, "front-proxy-client", identity.front_proxy_authority, now, [&] {
+               return apiserver::issue_client(identity.front_proxy_authority, "front-proxy-client", {}, validity);
+             }));
+  return leaves;
 }
 
 }  // namespace skiff::cluster
