@@ -22,6 +22,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(deployments(context));
   all_.push_back(garbage_collector(context, options.served, *custom_));
   all_.push_back(pod_garbage_collector(context));
+  all_.push_back(api_service(context));
   all_.push_back(jobs(context));
   all_.push_back(daemon_sets(context));
   all_.push_back(stateful_sets(context));

@@ -23,6 +23,8 @@ std::unique_ptr<Controller> root_ca(const Context& context, std::string root_ca)
 std::unique_ptr<Controller> account_tokens(const Context& context, std::string root_ca, AccountTokenSigner sign);
 std::unique_ptr<Controller> role_aggregation(const Context& context);
 std::unique_ptr<Controller> certificates(const Context& context, const client::CertificateAuthority& authority);
+/// Keeps Service default/kubernetes and its endpoints.
+std::unique_ptr<Controller> api_service(const Context& context);
 std::unique_ptr<Controller> endpoints(const Context& context);
 std::unique_ptr<Controller> endpoint_slices(const Context& context);
 std::unique_ptr<Controller> endpoint_mirroring(const Context& context);
