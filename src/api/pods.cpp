@@ -93,25 +93,45 @@ std::string qos_class(const Pod& pod) {
 
 bool is_sidecar(const Container& container) { return container.restartPolicy == "Always"; }
 
-ResourceList pod_requests(const Pod& pod) {
+namespace {
+
+using Amounts = std::map<std::string, Quantity> ResourceRequirements::*;
+
+// The larger of what the containers use together and what each init container needs beside the sidecars before it.
+ResourceList pod_total(const Pod& pod, Amounts which) {
   ResourceList running, sidecars, peak;
-  for (const Container& container : pod.spec.containers) add(running, container.resources.requests);
+  for (const Container& container : pod.spec.containers) add(running, container.resources.*which);
   for (const Container& container : pod.spec.initContainers) {
+    const ResourceList& own = container.resources.*which;
     if (is_sidecar(container)) {
-      add(running, container.resources.requests);
-      add(sidecars, container.resources.requests);
+      add(running, own);
+      add(sidecars, own);
       raise(peak, sidecars);
     } else {
       ResourceList during = sidecars;
-      add(during, container.resources.requests);
+      add(during, own);
       raise(peak, during);
     }
   }
   raise(running, peak);
   if (pod.spec.resources)
-    for (const auto& [resource, quantity] : pod.spec.resources->requests) running[resource] = quantity;
-  add(running, pod.spec.overhead);
+    for (const auto& [resource, quantity] : pod.spec.resources.get()->*which) running[resource] = quantity;
   return running;
+}
+
+}  // namespace
+
+ResourceList pod_requests(const Pod& pod) {
+  ResourceList total = pod_total(pod, &ResourceRequirements::requests);
+  add(total, pod.spec.overhead);
+  return total;
+}
+
+ResourceList limits_of_pod(const Pod& pod) {
+  ResourceList total = pod_total(pod, &ResourceRequirements::limits);
+  for (const auto& [resource, quantity] : pod.spec.overhead)
+    if (auto limit = total.find(resource); limit != total.end()) limit->second = limit->second + quantity;
+  return total;
 }
 
 }  // namespace skiff::api

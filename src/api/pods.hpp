@@ -27,6 +27,8 @@ std::string qos_class(const Pod& pod);
 /// What the scheduler reserves: the larger of the containers' sum (with sidecars) and each init container's peak, plus
 /// overhead; pod-level resources win (PodRequests).
 ResourceList pod_requests(const Pod& pod);
+/// The same of the limits; overhead counts where there is a limit (PodLimits).
+ResourceList limits_of_pod(const Pod& pod);
 
 /// A sidecar: an init container with restartPolicy Always.
 bool is_sidecar(const Container& container);

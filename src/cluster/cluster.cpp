@@ -108,7 +108,10 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
                                        const std::string& uid) {
             return plane->sign_legacy_token(secret, account, uid);
           },
-          .authority = &plane->certificates()});
+          .authority = &plane->certificates(),
+          .quota_pending = [this](const std::string& namespace_) {
+            return plane->registry().admission().quota().pending(namespace_);
+          }});
   scheduler = std::make_unique<scheduler::Scheduler>(
       scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
   TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random}, settings));

@@ -83,6 +83,7 @@ Status ControlPlane::open(const Settings& settings, const client::NodeAccessByNa
   registry_->set_token_authenticator(authenticator_);
   registry_->set_certificate_authority(certificates_);
   webhooks_ = std::make_unique<apiserver::WebhookClient>(client(), nodes);
+  registry_->admission().set_webhook_caller(*webhooks_);
   custom_resources_ = std::make_unique<registry::CustomResources>(*registry_, clock_, random_, webhooks_.get());
   TRY(custom_resources_->start());
   {

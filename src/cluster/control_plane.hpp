@@ -14,6 +14,7 @@
 #include "client/node_access.hpp"
 #include "cluster/certificate_renewal.hpp"
 #include "cluster/state.hpp"
+#include "registry/admission.hpp"
 #include "registry/custom_resources.hpp"
 #include "registry/registry.hpp"
 #include "store/store.hpp"

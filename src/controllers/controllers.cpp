@@ -28,6 +28,9 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(stateful_sets(context));
   all_.push_back(cron_jobs(context));
   all_.push_back(disruption_budgets(context));
+  all_.push_back(resource_quotas(context, options.served, *custom_, options.quota_pending));
+  all_.push_back(claim_protection(context));
+  all_.push_back(volume_protection(context));
 }
 
 Controllers::~Controllers() { stop(); }

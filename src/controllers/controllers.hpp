@@ -21,6 +21,9 @@ class CustomKinds;
 using AccountTokenSigner = std::function<Result<std::string>(const client::ObjectKey& secret,
                                                              const std::string& account, const std::string& uid)>;
 
+/// Whether something of a namespace is charged to its quotas and not written yet.
+using QuotaPending = std::function<bool(const std::string& namespace_)>;
+
 struct ControllersOptions {
   /// PEM of the authority that signed the API server's certificate.
   std::string root_ca;
@@ -29,6 +32,8 @@ struct ControllersOptions {
   /// Both may be missing (in tests): then no Secret gets a token and no certificate is signed.
   AccountTokenSigner sign_account_token = {};
   const client::CertificateAuthority* authority = nullptr;
+  /// Missing when the API server is elsewhere: a recount may then miss what is being written, as in Kubernetes.
+  QuotaPending quota_pending = {};
 };
 
 /// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers

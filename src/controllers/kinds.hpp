@@ -38,5 +38,9 @@ std::unique_ptr<Controller> daemon_sets(const Context& context);
 std::unique_ptr<Controller> stateful_sets(const Context& context);
 std::unique_ptr<Controller> cron_jobs(const Context& context);
 std::unique_ptr<Controller> disruption_budgets(const Context& context);
+std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds& served, CustomKinds& custom,
+                                            const QuotaPending& pending);
+std::unique_ptr<Controller> claim_protection(const Context& context);
+std::unique_ptr<Controller> volume_protection(const Context& context);
 
 }  // namespace skiff::controllers

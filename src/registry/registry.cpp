@@ -8,6 +8,7 @@
 #include "api/json.hpp"
 #include "api/versions.hpp"
 #include "base/encoding.hpp"
+#include "registry/admission.hpp"
 #include "registry/local_client.hpp"
 #include "registry/paging.hpp"
 #include "registry/write.hpp"
@@ -29,6 +30,7 @@ Registry::Registry(store::Store& store, Clock& clock, Random& random, const Serv
     MutexLock lock(publishing_);
     serve_all();
   }
+  admission_ = std::make_unique<Admission>(*this);
   for (const Resource& resource : resources_) {
     if (!resource.strategy.adopt) continue;
     Result<ListPage> present = list(resource, {});
@@ -38,6 +40,22 @@ Registry::Registry(store::Store& store, Clock& clock, Random& random, const Serv
 }
 
 Registry::~Registry() = default;
+
+StrategyContext Registry::strategy_context(RequestContext& context) {
+  return {context, *local_client_, *authorizer_, token_authenticator_, certificates_, random_, clock_.wall_now()};
+}
+
+bool Registry::any_in(const Resource& resource, const std::string& namespace_) const {
+  return store_.count(resource.prefix() + namespace_ + "/") > 0;
+}
+
+Status Registry::admit_connect(const Resource& resource, const ObjectKey& key, const std::string& subresource,
+                               std::pair<std::string, std::string> kind_and_options, RequestContext& context) {
+  StrategyContext strategy = strategy_context(context);
+  Attributes attributes{Operation::Connect, resource, subresource, key, nullptr, {}, strategy};
+  std::tie(attributes.connect_kind, attributes.connect_options) = std::move(kind_and_options);
+  return admission_->admit(attributes);
+}
 
 std::unique_ptr<client::Client> Registry::client_for(std::string manager) {
   return std::make_unique<LocalClient>(*this, clock_, std::move(manager));

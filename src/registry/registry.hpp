@@ -33,6 +33,9 @@ struct Draft {
   AnyRef any() const { return AnyRef(*kind, value); }
 };
 
+class Admission;
+struct Attributes;
+
 struct ListQuery {
   std::string namespace_;                     // empty: all
   api::Selector labels;
@@ -121,6 +124,8 @@ class Registry {
   Result<std::unique_ptr<ObjectWatch>> watch(const Resource& resource, const ListQuery& query, store::Revision after,
                                              EventSink& sink) const;
   store::Revision revision() const { return store_.revision(); }
+  /// Whether a namespace has any; cheap.
+  bool any_in(const Resource& resource, const std::string& namespace_) const;
   /// How many objects there are.
   size_t count(const Resource& resource) const { return store_.count(resource.prefix()); }
   const ServiceRanges& service_ranges() const { return *ranges_; }
@@ -171,6 +176,11 @@ class Registry {
   /// Reads certificate requests; connected like the above.
   void set_certificate_authority(const client::CertificateAuthority& authority) { certificates_ = &authority; }
 
+  /// Admission of a connection (exec, attach, port-forward, proxy) to the object: `kind` and `options` (JSON) say how.
+  Status admit_connect(const Resource& resource, const ObjectKey& key, const std::string& subresource,
+                       std::pair<std::string, std::string> kind_and_options, RequestContext& context);
+  Admission& admission() { return *admission_; }
+
   /// The Client that components in this process use: no serialising, admin rights.
   client::Client& local_client() { return *local_client_; }
   /// The same for a component that owns the fields it writes under `manager`.
@@ -182,6 +192,8 @@ class Registry {
   Random& random_;
   std::shared_ptr<ServiceRanges> ranges_;
   void serve_all() REQUIRES(publishing_);
+  StrategyContext strategy_context(RequestContext& context);
+  Result<Object> create_admitted(const Attributes& admitted);
 
   std::vector<Resource> resources_;
   OtherVersions other_versions_;
@@ -195,6 +207,7 @@ class Registry {
   const TokenAuthenticator* token_authenticator_ = nullptr;
   const client::CertificateAuthority* certificates_ = nullptr;
   std::unique_ptr<client::Client> local_client_;
+  std::unique_ptr<Admission> admission_;
 };
 
 }  // namespace skiff::registry

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "registry/admission.hpp"
-#include "registry/registry.hpp"
 #include "registry/write.hpp"
 
 namespace skiff::registry {
@@ -70,11 +69,14 @@ std::optional<Draft> begin_deletion(const Resource& resource, const AnyRef& curr
 Result<Removal> Registry::remove(const Resource& resource, const ObjectKey& key, const client::DeleteOptions& options,
                                  RequestContext& context) {
   TRY(check_options(options));
-  TRY(admit_delete(resource, key));
+  StrategyContext strategy = strategy_context(context);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     TRY_ASSIGN(Object current, get(resource, key));
     const AnyRef old = current.any();
     TRY(check_preconditions(resource, options, old.metadata()));
+    Attributes attributes{Operation::Delete, resource, "", key, nullptr, old, strategy};
+    attributes.deletion = &options;
+    TRY(admission_->admit(attributes));
     std::optional<Draft> held = begin_deletion(resource, old, options, clock_.wall_now());
     if (context.dry_run) return Removal{current, !held};
     if (held) {

@@ -12,6 +12,7 @@
 #include "api/json.hpp"
 #include "api/patch.hpp"
 #include "registry/custom_strategy.hpp"
+#include "registry/admission.hpp"
 #include "registry/registry.hpp"
 #include "registry/token_requests.hpp"
 #include "registry/write.hpp"
@@ -217,6 +218,9 @@ Result<AnyRef> evict(Registry& registry, const Resource& pods, const ObjectKey& 
 
 Result<AnyRef> Registry::create_subresource(const Resource& resource, const ObjectKey& key,
                                             const std::string& subresource, Draft draft, RequestContext& context) {
+  StrategyContext strategy = strategy_context(context);
+  Attributes attributes{Operation::Create, resource, subresource, key, &draft, {}, strategy};
+  TRY(admission_->admit(attributes));
   const void* body = draft.value.get();
   if (draft.kind == &api::kind_of<api::Binding>() && subresource == "binding")
     return bind(*this, resource, key, *static_cast<const api::Binding*>(body), context, clock_.wall_now());

@@ -48,13 +48,12 @@ bool is_held(const Resource& resource, const Draft& draft) {
 namespace {
 
 // Fills in what the creator may not choose and checks the rest.
-Status prepare_create(const Registry& registry, const Resource& resource, Draft& draft, StrategyContext& context) {
+Status prepare_create(const Resource& resource, Draft& draft, StrategyContext& context) {
   const Strategy& strategy = resource.strategy;
   begin_life(draft.metadata(), context.now, context.random);
   if (strategy.reset_status) strategy.reset_status(draft.value.get());
   if (strategy.counts_generation) draft.metadata().generation = 1;
   if (strategy.prepare_create) TRY(strategy.prepare_create(draft.value.get(), context));
-  TRY(admit_create(registry, resource, draft, context));
   api::FieldErrors errors;
   validate_metadata(resource, draft.metadata(), nullptr, errors);
   if (strategy.validate) strategy.validate(draft.value.get(), nullptr, errors);
@@ -74,32 +73,52 @@ std::string generated_name(const std::string& base, Random& random) {
 
 Result<Object> Registry::create(const Resource& resource, const std::string& namespace_, Draft draft,
                                 RequestContext& context) {
-  StrategyContext strategy_context{context,      *local_client_, *authorizer_,       token_authenticator_,
-                                   certificates_, random_,        clock_.wall_now()};
-  api::ObjectMeta& metadata = draft.metadata();
-  TRY(place(resource, namespace_, metadata));
+  StrategyContext strategy = strategy_context(context);
+  TRY(place(resource, namespace_, draft.metadata()));
+  Attributes attributes{Operation::Create, resource, "", client::key_of(draft.metadata()), &draft, {}, strategy};
   if (!resource.strategy.stored) {
-    TRY(resource.strategy.answer(draft.value.get(), strategy_context));
+    TRY(admission_->admit(attributes));
+    TRY(resource.strategy.answer(draft.value.get(), strategy));
     return unwritten(draft, "");
   }
+  api::ObjectMeta& metadata = draft.metadata();
   if (!metadata.resourceVersion.empty())
     return api::bad_request("resourceVersion should not be set on objects to be created");
-  if (!draft.tracked) track_create(resource, draft, context, strategy_context.now);
+  if (!draft.tracked) track_create(resource, draft, context, strategy.now);
+  TRY(admission_->mutate(attributes));
+  return create_admitted(attributes);
+}
+
+Result<Object> Registry::create_admitted(const Attributes& admitted) {
+  const Resource& resource = admitted.resource;
+  StrategyContext& strategy = admitted.context;
+  const Draft& draft = *admitted.object;
+  api::ObjectMeta& metadata = draft.metadata();
   bool generated = metadata.name.empty() && !metadata.generateName.empty();
   for (int attempt = 1;; ++attempt) {
     if (generated) metadata.name = generated_name(metadata.generateName, random_);
     Draft next{draft.kind, draft.kind->type->ops->copy(draft.value.get())};
-    TRY(prepare_create(*this, resource, next, strategy_context));
-    if (resource.strategy.allocate) TRY(resource.strategy.allocate(next.value.get(), nullptr, strategy_context));
-    if (context.dry_run) {
-      Result<Object> existing = get(resource, client::key_of(next.metadata()));
+    TRY(prepare_create(resource, next, strategy));
+    if (resource.strategy.allocate) TRY(resource.strategy.allocate(next.value.get(), nullptr, strategy));
+    auto release = [&] {
       if (resource.strategy.release) resource.strategy.release(next.value.get(), nullptr);
-      if (existing.ok()) return api::already_exists(*resource.kind, metadata.name);
+    };
+    Attributes attributes = admitted;
+    attributes.object = &next;
+    attributes.key.name = next.metadata().name;
+    Result<QuotaCharge> charge = admission_->validate(attributes);
+    if (!charge.ok() || admitted.dry_run()) release();
+    TRY(charge.ok() ? ok() : Status(charge.error()));
+    if (admitted.dry_run()) {
+      if (get(resource, client::key_of(next.metadata())).ok()) return api::already_exists(*resource.kind, metadata.name);
       return unwritten(next, "");
     }
     Result<Object> created = write_draft(store_, resource, next, store::Write::Kind::Create, std::nullopt);
-    if (created.ok()) return created;
-    if (resource.strategy.release) resource.strategy.release(next.value.get(), nullptr);
+    if (created.ok()) {
+      charge.value().keep();
+      return created;
+    }
+    release();
     if (created.error().code() != Code::AlreadyExists) return created;
     if (!generated || attempt == kGenerateAttempts) return api::already_exists(*resource.kind, metadata.name);
   }
@@ -159,32 +178,36 @@ bool unchanged(const Draft& next, const AnyRef& current) {
 
 Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, const std::string& subresource,
                                 RequestContext& context, const Mutation& change) {
-  StrategyContext strategy_context{context,      *local_client_, *authorizer_,       token_authenticator_,
-                                   certificates_, random_,        clock_.wall_now()};
+  StrategyContext strategy = strategy_context(context);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     TRY_ASSIGN(Object current, get(resource, key));
     const AnyRef old = current.any();
     Draft next{resource.kind, resource.kind->type->ops->copy(old.get())};
     TRY(change(next, old));
     if (!next.tracked && subresource != "binding")
-      track_update(resource, {next, old, subresource}, context, strategy_context.now);
-    TRY(prepare_update(resource, next, old.get(), subresource, strategy_context));
-    if (unchanged(next, old)) return current;
+      track_update(resource, {next, old, subresource}, context, strategy.now);
+    // A binding was admitted as what it is.
+    Attributes attributes{Operation::Update, resource, subresource, key, &next, old, strategy};
+    if (subresource != "binding") TRY(admission_->mutate(attributes));
+    TRY(prepare_update(resource, next, old.get(), subresource, strategy));
     if (resource.strategy.allocate && subresource.empty())
-      TRY(resource.strategy.allocate(next.value.get(), old.get(), strategy_context));
+      TRY(resource.strategy.allocate(next.value.get(), old.get(), strategy));
     auto release = [&](const void* gone, const void* kept) {
       if (resource.strategy.release) resource.strategy.release(gone, kept);
     };
-    if (context.dry_run) {
-      release(next.value.get(), old.get());
-      return unwritten(next, old.metadata().resourceVersion);
-    }
+    Result<QuotaCharge> charge = subresource == "binding" ? QuotaCharge() : admission_->validate(attributes);
+    bool same = charge.ok() && unchanged(next, old);
+    if (!charge.ok() || same || context.dry_run) release(next.value.get(), old.get());
+    if (!charge.ok()) return std::move(charge).error();
+    if (same) return current;
+    if (context.dry_run) return unwritten(next, old.metadata().resourceVersion);
     // The last finalizer went from an object that waits to be deleted: this update is its end.
     bool ends = next.metadata().deletionTimestamp && next.metadata().deletionGracePeriodSeconds.value_or(0) == 0 &&
                 !is_held(resource, next);
     auto kind = ends ? store::Write::Kind::Delete : store::Write::Kind::Update;
     Result<Object> written = write_draft(store_, resource, next, kind, current.revision());
     if (written.ok()) {
+      charge.value().keep();
       release(old.get(), ends ? nullptr : next.value.get());
       return written;
     }

@@ -36,10 +36,8 @@ std::vector<Resource> plain_kinds() {
   return {
       define<api::MutatingAdmissionPolicy>({}),
       define<api::MutatingAdmissionPolicyBinding>({}),
-      define<api::MutatingWebhookConfiguration>({.counts_generation = true}),
       define<api::ValidatingAdmissionPolicy>({.counts_generation = true}),
       define<api::ValidatingAdmissionPolicyBinding>({.counts_generation = true}),
-      define<api::ValidatingWebhookConfiguration>({.counts_generation = true}),
       define<api::ControllerRevision>({}),
       define<api::HorizontalPodAutoscaler>({.counts_generation = true}),
       define<api::LimitRange>({.create_on_update = true}),
@@ -98,6 +96,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   append(all, workloads());
   append(all, reviews());
   append(all, rbac());
+  append(all, webhook_configurations());
   append(all, unstored_kinds());
   all.push_back(certificate_signing_requests());
   all.push_back(api_services());

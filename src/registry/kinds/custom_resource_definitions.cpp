@@ -12,6 +12,7 @@
 #include "base/encoding.hpp"
 #include "registry/crd_conditions.hpp"
 #include "registry/crd_schema_rules.hpp"
+#include "registry/kinds/client_config.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 #include "registry/structural_schema.hpp"
@@ -225,29 +226,6 @@ void validate_versions(const Crd& crd, FieldErrors& errors) {
 
 // ---- conversion
 
-void validate_client_config(const api::ExtensionsWebhookClientConfig& config, FieldErrors& errors) {
-  const std::string at = "spec.conversion.webhookClientConfig";
-  if (config.url.empty() == !config.service)
-    return errors.required(at, "exactly one of url or service is required");
-  if (!config.url.empty()) {
-    if (!config.url.starts_with("https://"))
-      errors.invalid(at + ".url", quote(config.url.substr(0, config.url.find(':'))),
-                     "'https' is the only allowed URL scheme; desired format: https://host[/path]");
-    else if (config.url.size() == 8 || config.url[8] == '/')
-      errors.invalid(at + ".url", "\"\"", "host must be specified; desired format: https://host[/path]");
-    if (config.url.find('?') != std::string::npos || config.url.find('#') != std::string::npos)
-      errors.invalid(at + ".url", quote(config.url), "query parameters are not permitted in the URL");
-    return;
-  }
-  const api::ExtensionsServiceReference& service = *config.service;
-  if (service.name.empty()) errors.required(at + ".service.name", "service name is required");
-  if (service.namespace_.empty()) errors.required(at + ".service.namespace", "service namespace is required");
-  for (const std::string& problem : api::port_number_problems(service.port.value_or(443)))
-    errors.invalid(at + ".service.port", std::to_string(*service.port), problem);
-  if (!service.path.empty() && service.path.front() != '/')
-    errors.invalid(at + ".service.path", quote(service.path), "must start with a '/'");
-}
-
 void validate_review_versions(const std::vector<std::string>& versions, FieldErrors& errors) {
   const std::string at = "spec.conversion.conversionReviewVersions";
   if (versions.empty()) return errors.required(at);
@@ -274,7 +252,7 @@ void validate_conversion(const api::CustomResourceConversion& conversion, FieldE
   if (!conversion.webhook || !conversion.webhook->clientConfig)
     errors.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook");
   else
-    validate_client_config(*conversion.webhook->clientConfig, errors);
+    validate_client_config(*conversion.webhook->clientConfig, "spec.conversion.webhookClientConfig", errors);
   validate_review_versions(conversion.webhook ? conversion.webhook->conversionReviewVersions
                                               : std::vector<std::string>(),
                            errors);

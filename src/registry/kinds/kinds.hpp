@@ -21,6 +21,7 @@ std::vector<Resource> workloads();   // apps and batch, replication controllers
 Resource certificate_signing_requests();
 Resource api_services();
 std::vector<Resource> rbac();
+std::vector<Resource> webhook_configurations();
 std::vector<Resource> reviews();     // kinds that are answered, not stored
 std::vector<Resource> unstored_kinds();
 

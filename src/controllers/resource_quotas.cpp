@@ -1,0 +1,105 @@
+// Counts what a namespace uses of its quotas (pkg/controller/resourcequota). Admission adds what is written; here the
+// count is made anew when a quota changes and when something stops counting.
+
+#include <algorithm>
+
+#include "api/gen/pod.hpp"
+#include "api/gen/service.hpp"
+#include "api/gen/volume.hpp"
+#include "api/quota.hpp"
+#include "controllers/custom_kinds.hpp"
+#include "controllers/kinds.hpp"
+
+namespace skiff::controllers {
+namespace {
+
+constexpr Duration kSoon = 5ms;  // another writer was at the quota
+
+class ResourceQuotas final : public Controller {
+ public:
+  ResourceQuotas(const Context& context, const Kinds& served, const QuotaPending& pending)
+      : Controller(context, "resourcequota-controller", 2),
+        pending_(pending),
+        kinds_(served),
+        quotas_(context.informers.of<api::ResourceQuota>()) {
+    quotas_.on_change([this](const Ref<api::ResourceQuota>& before, const Ref<api::ResourceQuota>& now) {
+      // Admission writes the status; that alone is no reason to count.
+      if (now && (!before || before->metadata.uid != now->metadata.uid || before->spec != now->spec))
+        queue().add(key_of(*now));
+    });
+    std::erase_if(kinds_, [](const api::KindInfo* kind) { return !kind->namespaced || kind == &api::kind_of<api::Event>(); });
+    for (const api::KindInfo* kind : kinds_)
+      context.informers.any(*kind).on_change([this](const AnyRef& before, const AnyRef& now) { see(before, now); });
+  }
+
+  void see(const AnyRef& before, const AnyRef& now) {
+    if (!before) return;
+    const std::string& namespace_ = before.metadata().namespace_;
+    if (!now || counts_less(before, now)) {
+      for (const Ref<api::ResourceQuota>& quota : quotas_.list(namespace_)) queue().add(key_of(*quota));
+    } else if (now.metadata().deletionTimestamp && !before.metadata().deletionTimestamp && now.as<api::Pod>()) {
+      // Should its node never answer, the pod counts until its time to stop is over.
+      auto left = std::chrono::seconds(now.metadata().deletionGracePeriodSeconds.value_or(0) + 2);
+      for (const Ref<api::ResourceQuota>& quota : quotas_.list(namespace_)) queue().add_after(key_of(*quota), left);
+    }
+  }
+
+  Result<Requeue> reconcile(const ObjectKey& key) override {
+    // What is charged but not written yet would be missed.
+    if (pending_ && pending_(key.namespace_)) return Requeue::in(kSoon);
+    Result<Ref<api::ResourceQuota>> live = client_.get<api::ResourceQuota>(key);
+    if (!live.ok() && live.error().code() == Code::NotFound) return Requeue::never();
+    TRY(live);
+    api::ResourceQuota next = *live.value();
+    next.status.hard = next.spec.hard;
+    TRY_ASSIGN(next.status.used, count(next));
+    if (next.status == live.value()->status) return Requeue::never();
+    Result<Ref<api::ResourceQuota>> written = client_.update_status(std::move(next));
+    if (written.ok() || written.error().code() == Code::NotFound) return Requeue::never();
+    if (written.error().code() == Code::Conflict) return Requeue::in(kSoon);
+    return std::move(written).error();
+  }
+
+ private:
+  // Only what can become less while it exists.
+  static bool counts_less(const AnyRef& before, const AnyRef& now) {
+    if (before.metadata().uid != now.metadata().uid) return true;
+    if (auto pod = now.as<api::Pod>()) return api::is_finished(*pod) && !api::is_finished(*before.as<api::Pod>());
+    if (auto service = now.as<api::Service>()) return service->spec != before.as<api::Service>()->spec;
+    return false;
+  }
+
+  Result<api::ResourceList> count(const api::ResourceQuota& quota) {
+    api::ResourceList used;
+    for (const auto& [resource, hard] : quota.spec.hard) used.emplace(resource, api::Quantity());
+    Kinds kinds = kinds_;
+    for (const api::KindInfo* kind : client_.custom_kinds()) kinds.push_back(kind);
+    for (const api::KindInfo* kind : kinds) {
+      bool counted = kind->namespaced && std::any_of(used.begin(), used.end(), [&](const auto& entry) {
+                       return api::quota_counts(*kind, entry.first);
+                     });
+      if (!counted) continue;
+      // Live, not from a cache: with the compare-and-swap of the status nothing that was charged can be missed.
+      TRY_ASSIGN(client::AnyList all, client_.list(*kind, {.namespace_ = quota.metadata.namespace_}));
+      for (const AnyRef& object : all.items)
+        if (api::quota_covers(quota, *kind, object.get()))
+          api::add_to(used, api::masked(api::quota_usage(*kind, object.get(), wall_now()), used));
+    }
+    return used;
+  }
+
+  const QuotaPending pending_;
+  Kinds kinds_;  // constant once made
+  client::Informer<api::ResourceQuota> quotas_;
+};
+
+}  // namespace
+
+std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds& served, CustomKinds& custom,
+                                            const QuotaPending& pending) {
+  auto controller = std::make_unique<ResourceQuotas>(context, served, pending);
+  custom.on_change([quotas = controller.get()](const AnyRef& before, const AnyRef& now) { quotas->see(before, now); });
+  return controller;
+}
+
+}  // namespace skiff::controllers
