@@ -128,6 +128,7 @@ Result<Response> remote(Call& call, StartSession start) {
   TRY_ASSIGN(PodOnNode found, find_pod(call));
   TRY_ASSIGN(std::string container, choose_container(*found.pod, call.request.parameter("container")));
   client::ExecOptions options = exec_options(call, std::move(container));
+  TRY(admit_connect(call));
   if (!options.in && !options.out && !options.err)
     return api::bad_request("you must specify at least 1 of stdin, stdout, stderr");
   const std::string& phase = found.pod->status.phase;
@@ -220,6 +221,7 @@ Result<Response> pod_exec(Call& call) {
 Result<Response> pod_attach(Call& call) { return remote(call, &NodeAccess::attach); }
 
 Result<Response> pod_port_forward(Call& call) {
+  TRY(admit_connect(call));
   TRY_ASSIGN(PodOnNode found, find_pod(call));
   DialPort dial = [node = found.node, key = call.key()](std::uint16_t port) {
     return node->dial_pod(key, port);
@@ -228,6 +230,7 @@ Result<Response> pod_port_forward(Call& call) {
 }
 
 Result<Response> proxy(Call& call) {
+  TRY(admit_connect(call));
   TRY_ASSIGN(ProxyTarget target, find_proxy_target(call));
   return proxy_request(call.request, std::move(target));
 }

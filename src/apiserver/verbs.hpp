@@ -58,6 +58,8 @@ Result<Response> pod_attach(Call& call);
 Result<Response> pod_port_forward(Call& call);
 Result<Response> proxy(Call& call);
 
+/// Admission of an exec, attach, port-forward or proxy (connect.cpp).
+Status admit_connect(Call& call);
 /// Takes fieldManager and force into the context. Invalid when they do not go with the patch.
 Status patch_options(Call& call, client::PatchType type);
 /// The type that a patch's Content-Type names. UnsupportedMediaType with the list of those accepted.
