@@ -8,6 +8,7 @@
 #include "api/gen/pod.hpp"
 #include "api/gen/policy.hpp"
 #include "api/gen/service.hpp"
+#include "api/gen/volume.hpp"
 #include "api/pods.hpp"
 #include "controllers/controllers.hpp"
 #include "support/test_cluster.hpp"
@@ -37,7 +38,8 @@ class ControlledCluster : public TestCluster<Time> {
     this->template start<api::Pod, api::ReplicaSet, api::Deployment, api::Namespace, api::EndpointSlice,
                          api::Endpoints, api::ServiceAccount, api::ConfigMap, api::Event,
                          api::ReplicationController, api::Job, api::DaemonSet, api::StatefulSet, api::CronJob,
-                         api::PodDisruptionBudget, api::CustomResourceDefinition>();
+                         api::PodDisruptionBudget, api::CustomResourceDefinition, api::ResourceQuota,
+                         api::PersistentVolumeClaim>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));

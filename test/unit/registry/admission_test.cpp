@@ -262,7 +262,7 @@ using Validating = api::ValidatingWebhookConfiguration;
 
 TEST_CASE("a mutating webhook changes what is written and a validating one refuses", "[webhooks]") {
   Hooked cluster;
-  cluster.configure<Mutating>("adds");
+  cluster.configure<Mutating>("adds", "", R"("operations":["CREATE"],"apiGroups":[""],"apiVersions":["v1"],"resources":["configmaps"])");
   cluster.configure<Validating>("denies");
   cluster.hooks.answers["https://adds"] = [](const json&) {
     return Hooked::patch({{{"op", "add"}, {"path", "/data"}, {"value", {{"added", "yes"}}}}});
