@@ -6,7 +6,7 @@
 using namespace skiff;
 
 TEST_CASE("Service kubernetes comes back with the address it had") {
-  test::TestCluster cluster;
+  test::TestCluster<SystemClock> cluster;  // the address may be free only after a backoff
   cluster.create<api::Namespace>(R"({"metadata":{"name":"default"}})");
   auto keeper = controllers::api_service({cluster.client, cluster.informers, cluster.clock, cluster.random});
   cluster.create<api::Service>(R"({"metadata":{"name":"kubernetes","namespace":"default","labels":{"component":"apiserver"}},
