@@ -1,10 +1,13 @@
 #include "apiserver/backend_proxy.hpp"
 
+#include <poll.h>
+
 #include <optional>
 
 #include "apiserver/about.hpp"
 #include "apiserver/http.hpp"
 #include "apiserver/http_answer.hpp"
+#include "apiserver/wire.hpp"
 
 namespace skiff::apiserver {
 
@@ -16,6 +19,7 @@ constexpr size_t kMaxHead = 64U << 10;
 constexpr size_t kMaxPiece = 64U << 20;  // of a chunk's decoded bytes at a time
 constexpr size_t kAhead = 1U << 20;      // how far a backend may be ahead of a client
 constexpr Duration kConnectPatience = 30s;
+constexpr Duration kLastWords = 5s;        // for a client to take the end of an upgraded connection
 constexpr Duration kAnswerPatience = 60s;  // between two pieces of an answer that is no watch
 
 bool begins(std::string_view name, std::string_view prefix) {
@@ -113,8 +117,31 @@ class Passing {
   std::optional<size_t> left_;
 };
 
+/// The bytes of an upgraded connection, both ways, until either side ends.
+void relay(Wire& wire, TlsClient& backend) {
+  std::string to_client;
+  for (;;) {
+    while (to_client.size() < kSessionBuffer) {
+      Result<std::optional<std::string>> piece = backend.receive_now();
+      if (piece.ok() && !piece.value()) break;
+      if (!piece.ok() || piece.value()->empty()) return wire.finish(to_client, kLastWords);
+      to_client += *piece.value();
+    }
+    std::vector<pollfd> others;
+    if (to_client.size() < kSessionBuffer) others.push_back({backend.fd(), POLLIN, 0});
+    Wire::Round round = wire.wait(others, to_client, true);
+    backend.set_deadline(std::chrono::steady_clock::now() + kAnswerPatience);
+    if (!round.received.empty() && !backend.send(round.received).ok()) return;
+    if (round.closed || round.stopped) return;
+  }
+}
+
 Reply unreachable(const Error& error) {
   return text_reply(503, fmt::format("error trying to reach service: {}\n", error.message()));
+}
+
+bool wants_upgrade(const Request& request) {
+  return has_token(request.header("Connection"), "upgrade") && !request.header("Upgrade").empty();
 }
 
 bool is_endless(const Request& request) {
@@ -122,11 +149,35 @@ bool is_endless(const Request& request) {
                                      request.path.find("/watch/") != std::string::npos);
 }
 
+Response upgrade_through(std::string text, std::shared_ptr<const Backend> backend,
+                         std::shared_ptr<const BackendCaller> caller) {
+  UpgradeReply reply;
+  reply.late_head = true;  // that of the backend, which may as well refuse
+  reply.run = [text = std::move(text), backend, caller](Connection& client, std::string early, std::stop_token stop) {
+    Result<std::unique_ptr<Wire>> wire = Wire::create(client, std::move(early), stop);
+    if (!wire.ok()) return;
+    Result<std::unique_ptr<TlsClient>> connection =
+        caller->connect(*backend, std::chrono::steady_clock::now() + kConnectPatience);
+    Status sent = connection.ok() ? connection.value()->send(text) : Status(connection.error());
+    if (sent.ok()) return relay(*wire.value(), *connection.value());
+    Reply refusal = unreachable(sent.error());
+    std::string answer = reply_head(refusal, false) + *refusal.body;
+    wire.value()->finish(answer, kLastWords);
+  };
+  return reply;
+}
+
 }  // namespace
 
 std::string backend_request(const Request& request, const User& user, const Backend& backend) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}:{}\r\nConnection: close\r\n", request.method,
-                                 request.target, backend.host(), backend.port);
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}:{}\r\n", request.method, request.target,
+                                 backend.host(), backend.port);
+  if (wants_upgrade(request)) {
+    text.append("Connection: Upgrade\r\n");
+    add_header(text, "Upgrade", request.header("Upgrade"));
+  } else {
+    text.append("Connection: close\r\n");
+  }
   for (const auto& [name, value] : request.headers)
     if (!is_hop_header(name) && !is_identity_header(name) && !begins(name, "X-Forwarded-For"))
       add_header(text, name, value);
@@ -145,10 +196,12 @@ std::string backend_request(const Request& request, const User& user, const Back
 Response pass_to_backend(const Request& request, const User& user, std::shared_ptr<const Backend> backend,
                          std::shared_ptr<const BackendCaller> caller) {
   if (!backend->available) return text_reply(503, "service unavailable\n");
+  std::string text = backend_request(request, user, *backend);
+  if (wants_upgrade(request)) return upgrade_through(std::move(text), std::move(backend), std::move(caller));
   StreamReply reply;
   reply.own_thread = true;
   reply.late_head = true;
-  reply.start = [text = backend_request(request, user, *backend), head_only = request.method == "HEAD",
+  reply.start = [text = std::move(text), head_only = request.method == "HEAD",
                  endless = is_endless(request), backend, caller](std::shared_ptr<StreamSink> sink, std::stop_token stop) {
     Result<std::unique_ptr<TlsClient>> made =
         caller->connect(*backend, std::chrono::steady_clock::now() + kConnectPatience);

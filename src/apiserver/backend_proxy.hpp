@@ -6,7 +6,8 @@
 
 namespace skiff::apiserver {
 
-/// 503 when the backend is not available. Every answer is passed on as it comes, so watches run.
+/// 503 when the backend is not available. Every answer is passed on as it comes, so watches run; after an upgrade
+/// (exec and the like) the two connections are one.
 Response pass_to_backend(const Request& request, const registry::User& user, std::shared_ptr<const Backend> backend,
                          std::shared_ptr<const BackendCaller> caller);
 

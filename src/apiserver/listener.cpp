@@ -456,7 +456,7 @@ Listener::Core::Wait Listener::Core::upgrade(std::unique_ptr<Client> client, Upg
   std::shared_ptr<Client> owned = std::move(client);
   bool started = sessions.start([owned, reply = std::move(reply)](std::stop_token stop) {
     // A few hundred bytes at the start of an answer always fit the socket's buffer.
-    owned->connection->write(upgrade_head(reply));
+    if (!reply.late_head) owned->connection->write(upgrade_head(reply));
     reply.run(*owned->connection, owned->reader.take_rest(), std::move(stop));
     owned->connection->shut_down();
   });

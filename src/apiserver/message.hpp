@@ -134,6 +134,7 @@ struct StreamReply {
 /// request.
 struct UpgradeReply {
   Headers headers;
+  bool late_head = false;  // `run` writes the head itself
   std::function<void(Connection&, std::string early, std::stop_token)> run;
 };
 

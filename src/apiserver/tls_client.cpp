@@ -130,6 +130,16 @@ Result<std::string> TlsClient::receive() {
   return std::string();  // closed, with or without TLS's good-bye
 }
 
+Result<std::optional<std::string>> TlsClient::receive_now() {
+  char piece[16384];
+  int got = SSL_read(session_->ssl.get(), piece, sizeof piece);
+  if (got > 0) return std::optional(std::string(piece, static_cast<size_t>(got)));
+  int why = SSL_get_error(session_->ssl.get(), got);
+  if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return std::optional<std::string>();
+  ERR_clear_error();
+  return std::optional(std::string());
+}
+
 Result<std::string> TlsClient::receive_all(size_t limit) {
   std::string all;
   for (;;) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,9 +34,12 @@ class TlsClient {
   Status send(std::string_view text);
   /// Something of what comes; "" at its end.
   Result<std::string> receive();
+  /// The same without waiting: nullopt when there is nothing yet.
+  Result<std::optional<std::string>> receive_now();
   /// All that comes. Unavailable: more than `limit` bytes.
   Result<std::string> receive_all(size_t limit);
 
+  int fd() const { return socket_.get(); }
   void set_deadline(Deadline deadline) { deadline_ = deadline; }
   /// Ends the connection under whoever waits for it. Any thread.
   void interrupt();

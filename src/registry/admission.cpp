@@ -1,6 +1,7 @@
 #include "registry/admission.hpp"
 
 #include "registry/admission_plugins.hpp"
+#include "registry/node_restriction.hpp"
 #include "registry/webhooks.hpp"
 
 namespace skiff::registry {
@@ -55,6 +56,7 @@ void Admission::set_webhook_caller(WebhookCaller& caller) { webhooks_->connect(c
 Status Admission::mutate(Attributes& attributes) {
   const PluginContext context{registry_};
   TRY(check_namespace(context, attributes));
+  TRY(check_node_restriction(attributes));
   TRY(run_mutating(context, attributes));
   return webhooks_->mutate(attributes, [&] { return run_mutating(context, attributes); });
 }

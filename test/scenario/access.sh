@@ -121,4 +121,14 @@ eventually 5 "the Secret goes with its account" gone
 # A node sees its own things only.
 contains "node identity" "$(k get nodes --as system:node:n1 --as-group system:nodes 2>&1)" \
   "node 'n1' cannot read all nodes, only its own Node object"
+NODE=$(k get nodes -o 'jsonpath={.items[0].metadata.name}')
+as_node() { k --as "system:node:$NODE" --as-group system:nodes "$@" 2>&1; }
+contains "its own labels" "$(as_node label node "$NODE" example.com/mine=yes)" labeled
+contains "labels of others" "$(as_node label node "$NODE" node-restriction.kubernetes.io/x=y)" \
+  'is not allowed to modify labels: node-restriction.kubernetes.io/x'
+contains "its taints" "$(as_node taint node "$NODE" a=b:NoSchedule)" \
+  "node \"$NODE\" is not allowed to modify taints"
+contains "other nodes" "$(echo '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}}' | as_node create -f -)" \
+  "node \"$NODE\" is not allowed to modify node \"n1\""
+contains "pods of its own" "$(as_node run sneaky --image=x)" 'can only create mirror pods'
 finish

@@ -52,6 +52,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.say(200, {"openapi": "3.0.0", "info": {"title": "fruit", "version": "1"}, "paths": {},
                                   "components": {"schemas": {}}})
         self.note()
+        if path.endswith("/shell"):
+            self.send_response(101)
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", self.headers["Upgrade"])
+            self.end_headers()
+            self.wfile.write(self.rfile.readline().upper())
+            self.close_connection = True
+            return
         if "watch=" in query:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -159,6 +167,25 @@ metadata: {name: plum}
 YAML
 contains "the body" "$(jq -r 'select(.method == "POST").body' "$TMPDIR/requests")" plum
 
+# An upgraded connection is the two servers' no more.
+k config view --raw -o 'jsonpath={.users[0].user.client-certificate-data}' | base64 -d >"$TMPDIR/admin.crt"
+k config view --raw -o 'jsonpath={.users[0].user.client-key-data}' | base64 -d >"$TMPDIR/admin.key"
+SERVER=$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
+contains "upgrade" "$(python3 - "$TMPDIR" "${SERVER##*:}" 2>&1 <<'PY'
+import socket, ssl, sys
+context = ssl._create_unverified_context()
+context.load_cert_chain(sys.argv[1] + "/admin.crt", sys.argv[1] + "/admin.key")
+stream = context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[2])), 10))
+stream.sendall(b"GET /apis/fruit.example.com/v1/fruits/apple/shell HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+               b"Upgrade: echo\r\n\r\n")
+answer = stream.recv(4096)
+stream.sendall(b"hello\n")
+while piece := stream.recv(4096):
+    answer += piece
+print(answer.decode())
+PY
+)" "HELLO"
+
 # Who asked: by certificate, and as somebody else.
 seen() { tail -n 1 "$TMPDIR/requests" | jq -c "[.headers[] | select(.[0] | test(\"$1\"; \"i\"))]"; }
 k get --raw /apis/fruit.example.com/v1/fruits >/dev/null
@@ -181,10 +208,8 @@ eventually 40 "gone" is False
 check "why it is gone" "$(condition reason)" FailedDiscoveryCheck
 contains "unavailable" "$(k get --raw /apis/fruit.example.com/v1/fruits 2>&1)" \
   'the server is currently unable to handle the request'
-contains "stale" "$(fetch -k --cert <(k config view --raw -o 'jsonpath={.users[0].user.client-certificate-data}' | base64 -d) \
-  --key <(k config view --raw -o 'jsonpath={.users[0].user.client-key-data}' | base64 -d) \
-  -H 'Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList' \
-  "$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')/apis")" '"freshness":"Stale"'
+contains "stale" "$(fetch -k --cert "$TMPDIR/admin.crt" --key "$TMPDIR/admin.key" \
+  -H 'Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList' "$SERVER/apis")" '"freshness":"Stale"'
 serve
 eventually 40 "back" is True
 
