@@ -522,6 +522,8 @@ Result<nlohmann::json> parse_json(std::string_view text) {
     return nlohmann::json::parse(text, limit_depth);
   } catch (const nlohmann::json::parse_error& problem) {
     return Error(Code::BadRequest, syntax_error_words(problem.what(), text.substr(0, problem.byte)));
+  } catch (const nlohmann::json::out_of_range&) {
+    return Error(Code::BadRequest, "json: cannot unmarshal number into Go value of type float64");
   } catch (const TooDeep&) {
     return Error(Code::BadRequest, "exceeded max depth");
   }

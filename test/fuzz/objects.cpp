@@ -83,6 +83,7 @@ void structured_merge(std::string_view bytes) {
 }
 
 void field_set(std::string_view bytes) {
+  if (!Json::accept(bytes)) return;  // it comes out of a document
   Result<api::FieldSet> set = api::FieldSet::parse(bytes);
   if (!set.ok()) return;
   Result<api::FieldSet> again = api::FieldSet::parse(set.value().json());

@@ -163,3 +163,9 @@ TEST_CASE("a JSON patch has a limit") {
   CHECK(refused.error().message() ==
         "Request entity is too large: The allowed maximum operations in a JSON patch is 10000, got 10001");
 }
+
+TEST_CASE("a number that no double holds is refused, not thrown") {
+  Result<json> parsed = parse_json(R"({"spec":{"replicas":3e+202222}})");
+  REQUIRE_FALSE(parsed.ok());
+  CHECK(parsed.error().code() == Code::BadRequest);
+}
