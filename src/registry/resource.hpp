@@ -57,6 +57,11 @@ struct Strategy {
   /// Finds problems; `old` is null on create. Must not change anything.
   std::function<void(const void* object, const void* old, api::FieldErrors&)> validate;
   std::function<void(const void* next, const void* old, api::FieldErrors&)> validate_status;
+  /// The same for subresources that show the object itself, status excepted (resize).
+  std::function<void(const void* next, const void* old, const std::string& subresource, api::FieldErrors&)>
+      validate_subresource;
+  /// What the writer of a valid object should know: texts of Warning headers. `old` is null on create.
+  std::function<void(const void* object, const void* old, std::vector<std::string>& warnings)> warn;
   /// Takes what the object needs from shared ranges (cluster IPs, node ports) just before it is written.
   std::function<Status(void* object, const void* old, StrategyContext&)> allocate;
   /// Gives back what `gone` holds and `kept` (may be null) does not: after a failed write, an update or a deletion.

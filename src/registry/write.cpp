@@ -58,6 +58,7 @@ Status prepare_create(const Resource& resource, Draft& draft, StrategyContext& c
   validate_metadata(resource, draft.metadata(), nullptr, errors);
   if (strategy.validate) strategy.validate(draft.value.get(), nullptr, errors);
   if (!errors.empty()) return api::invalid(*resource.kind, draft.metadata().name, errors);
+  if (strategy.warn) strategy.warn(draft.value.get(), nullptr, context.request.warnings);
   return ok();
 }
 
@@ -156,8 +157,11 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
     validate_metadata(resource, next.metadata(), &old_metadata, errors);
     if (strategy.validate && (subresource.empty() || subresource == "scale"))
       strategy.validate(next.value.get(), old, errors);
+    if (strategy.validate_subresource && !subresource.empty())
+      strategy.validate_subresource(next.value.get(), old, subresource, errors);
   }
   if (!errors.empty()) return api::invalid(*resource.kind, old_metadata.name, errors);
+  if (strategy.warn && subresource.empty()) strategy.warn(next.value.get(), old, context.request.warnings);
   return ok();
 }
 

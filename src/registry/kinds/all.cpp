@@ -24,13 +24,6 @@
 namespace skiff::registry {
 namespace {
 
-// A volume or claim waits for its other half from the start.
-template <class T>
-Status begin_pending(T& object, StrategyContext&) {
-  object.status.phase = "Pending";
-  return ok();
-}
-
 // Kinds without rules of their own beyond the schema's.
 std::vector<Resource> plain_kinds() {
   return {
@@ -38,42 +31,19 @@ std::vector<Resource> plain_kinds() {
       define<api::MutatingAdmissionPolicyBinding>({}),
       define<api::ValidatingAdmissionPolicy>({.counts_generation = true}),
       define<api::ValidatingAdmissionPolicyBinding>({.counts_generation = true}),
-      define<api::ControllerRevision>({}),
-      define<api::HorizontalPodAutoscaler>({.counts_generation = true}),
       define<api::LimitRange>({.create_on_update = true}),
       define<api::ResourceQuota>({.create_on_update = true, .returns_deleted = true}),
       define<api::ServiceAccount>({.returns_deleted = true}),
-      define<api::EndpointSlice>({.counts_generation = true}),
-      // Heartbeats: never written to disk while the nodes live in this process.
-      define<api::Lease>({.create_on_update = true, .durable = false}),
       define<api::FlowSchema>({.counts_generation = true}),
       define<api::PriorityLevelConfiguration>({.counts_generation = true}),
       define<api::IPAddress>({}),
-      define<api::Ingress>({.counts_generation = true}),
-      define<api::IngressClass>({.counts_generation = true}),
-      define<api::NetworkPolicy>({.counts_generation = true}),
       define<api::ServiceCIDR>({}),
-      define<api::RuntimeClass>({}),
-      define<api::PodTemplate>({.returns_deleted = true}),
-      define<api::PodDisruptionBudget>({.counts_generation = true}),
       define<api::PodSecurityPolicy>(
           {.warning = "policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+"}),
       define<api::DeviceClass>({.counts_generation = true}),
       define<api::DynamicResourceClaim>({}),
       define<api::ResourceClaimTemplate>({}),
       define<api::ResourceSlice>({}),
-      define<api::PriorityClass>({}),
-      define<api::Endpoints>(
-          {.create_on_update = true,
-           .warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}),
-      define<api::CSIDriver>({.counts_generation = true}),
-      define<api::CSINode>({}),
-      define<api::CSIStorageCapacity>({}),
-      define<api::StorageClass>({}),
-      define<api::VolumeAttachment>({}),
-      define<api::VolumeAttributesClass>({}),
-      define<api::PersistentVolume>({.prepare_create = begin_pending, .returns_deleted = true}),
-      define<api::PersistentVolumeClaim>({.prepare_create = begin_pending, .returns_deleted = true}),
   };
 }
 
@@ -94,6 +64,12 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   all.push_back(custom_resource_definitions());
   all.push_back(services(std::move(ranges)));
   append(all, workloads());
+  append(all, jobs());
+  append(all, storage());
+  append(all, networking());
+  append(all, endpoints());
+  append(all, scaling());
+  append(all, classes());
   append(all, reviews());
   append(all, rbac());
   append(all, webhook_configurations());

@@ -15,6 +15,8 @@ struct Rules {
                                        StrategyContext&) = nullptr;
   void (*validate)(const T&, const T* old, api::FieldErrors&) = nullptr;
   void (*validate_status)(const T&, const T& old, api::FieldErrors&) = nullptr;
+  void (*validate_subresource)(const T&, const T& old, const std::string& subresource, api::FieldErrors&) = nullptr;
+  void (*warn)(const T&, const T* old, std::vector<std::string>& warnings) = nullptr;
   std::map<std::string, std::string> (*selectable_fields)(const T&) = nullptr;
   std::int64_t (*grace_seconds)(const T&, const client::DeleteOptions&) = nullptr;
   void (*begin_deletion)(T&) = nullptr;
@@ -61,6 +63,15 @@ Resource define(const Rules<T>& rules = {}) {
   if (auto rule = rules.validate_status)
     strategy.validate_status = [=](const void* next, const void* old, api::FieldErrors& errors) {
       rule(typed(next), typed(old), errors);
+    };
+  if (auto rule = rules.validate_subresource)
+    strategy.validate_subresource = [=](const void* next, const void* old, const std::string& subresource,
+                                        api::FieldErrors& errors) {
+      rule(typed(next), typed(old), subresource, errors);
+    };
+  if (auto rule = rules.warn)
+    strategy.warn = [=](const void* object, const void* old, std::vector<std::string>& warnings) {
+      rule(typed(object), static_cast<const T*>(old), warnings);
     };
   if (auto rule = rules.selectable_fields) {
     strategy.selectable_fields = [=](const void* object) { return rule(typed(object)); };

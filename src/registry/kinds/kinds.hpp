@@ -17,7 +17,13 @@ Resource secrets();
 Resource events();
 Resource custom_resource_definitions();
 Resource services(std::shared_ptr<ServiceRanges> ranges);
-std::vector<Resource> workloads();   // apps and batch, replication controllers
+std::vector<Resource> workloads();   // apps, replication controllers
+std::vector<Resource> jobs();
+std::vector<Resource> storage();
+std::vector<Resource> networking();
+std::vector<Resource> endpoints();
+std::vector<Resource> scaling();
+std::vector<Resource> classes();
 Resource certificate_signing_requests();
 Resource api_services();
 std::vector<Resource> rbac();

@@ -1,262 +1,249 @@
 #include "registry/kinds/pod_template.hpp"
 
 #include <algorithm>
-#include <map>
+#include <limits>
 #include <set>
 
-#include "api/names.hpp"
-#include "api/selector.hpp"
+#include "registry/kinds/containers.hpp"
+#include "registry/kinds/placement.hpp"
 
 namespace skiff::registry {
 namespace {
 
-using api::FieldErrors;
 using api::quote;
 
-void add_problems(const std::string& path, std::string_view value, const api::Problems& problems, FieldErrors& errors) {
-  for (const std::string& problem : problems) errors.invalid(path, quote(value), problem);
-}
-
-void require_one_of(const std::string& path, const std::string& value, const std::vector<std::string>& allowed,
-                    FieldErrors& errors) {
-  if (value.empty()) errors.required(path);
-  else if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) errors.not_supported(path, value, allowed);
-}
-
-void validate_port_number(int port, const std::string& path, FieldErrors& errors) {
-  for (const std::string& problem : api::port_number_problems(port)) errors.invalid(path, std::to_string(port), problem);
-}
-
-void validate_ports(const api::Container& container, const std::string& path, FieldErrors& errors) {
-  std::set<std::string> names;
-  for (size_t i = 0; i < container.ports.size(); ++i) {
-    const api::ContainerPort& port = container.ports[i];
-    std::string at = fmt::format("{}.ports[{}]", path, i);
-    if (!port.name.empty()) {
-      add_problems(at + ".name", port.name, api::port_name_problems(port.name), errors);
-      if (!names.insert(port.name).second) errors.duplicate(at + ".name", quote(port.name));
+void check_resource_claims(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  std::set<std::string_view> names;
+  for (size_t i = 0; i < spec.resourceClaims.size(); ++i) {
+    const api::PodResourceClaim& claim = spec.resourceClaims[i];
+    const Path at = path.child("resourceClaims", i);
+    if (require(claim.name, at.child("name"), errors)) {
+      if (!names.insert(claim.name).second) errors.duplicate(at.child("name"), quote(claim.name));
+      check_dns_label(claim.name, at.child("name"), errors);
     }
-    if (port.containerPort == 0) errors.required(at + ".containerPort");
-    else validate_port_number(port.containerPort, at + ".containerPort", errors);
-    if (port.hostPort != 0) validate_port_number(port.hostPort, at + ".hostPort", errors);
-    require_one_of(at + ".protocol", port.protocol, {"SCTP", "TCP", "UDP"}, errors);
+    auto value = [&] { return fmt::format("{{\"Name\":{}}}", quote(claim.name)); };
+    if (!claim.resourceClaimName.empty() && !claim.resourceClaimTemplateName.empty())
+      errors.invalid(at, value(), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+    if (claim.resourceClaimName.empty() && claim.resourceClaimTemplateName.empty())
+      errors.invalid(at, value(), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+    if (!claim.resourceClaimName.empty())
+      check_dns_subdomain(claim.resourceClaimName, at.child("resourceClaimName"), errors);
+    if (!claim.resourceClaimTemplateName.empty())
+      check_dns_subdomain(claim.resourceClaimTemplateName, at.child("resourceClaimTemplateName"), errors);
   }
 }
 
-void validate_env(const api::Container& container, const std::string& path, FieldErrors& errors) {
-  for (size_t i = 0; i < container.env.size(); ++i) {
-    const api::EnvVar& env = container.env[i];
-    std::string at = fmt::format("{}.env[{}]", path, i);
-    if (env.name.empty()) errors.required(at + ".name");
-    else add_problems(at + ".name", env.name, api::env_var_name_problems(env.name), errors);
-    if (!env.valueFrom) continue;
-    const api::EnvVarSource& from = *env.valueFrom;
-    int sources = (from.fieldRef ? 1 : 0) + (from.resourceFieldRef ? 1 : 0) + (from.configMapKeyRef ? 1 : 0) +
-                  (from.secretKeyRef ? 1 : 0) + (from.fileKeyRef ? 1 : 0);
-    if (!env.value.empty() && sources > 0)
-      errors.invalid(at + ".valueFrom", "\"\"", "may not be specified when `value` is not empty");
-    if (sources == 0) errors.invalid(at + ".valueFrom", "\"\"", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
-    if (sources > 1) errors.invalid(at + ".valueFrom", "\"\"", "may not have more than one field specified at a time");
+// Pod-level amounts: those of the containers must fit in.
+void check_pod_resources(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  if (!spec.resources) return;
+  const Path at = path.child("resources");
+  if (!spec.resources->claims.empty())
+    errors.forbidden(at.child("claims"), "claims cannot be set for Resources at pod-level");
+  check_resources(*spec.resources, at, errors);
+  std::map<std::string_view, api::Quantity> sums;
+  for (const api::Container& container : spec.containers)
+    for (const auto& [resource, amount] : container.resources.requests) sums[resource] = sums[resource] + amount;
+  for (const auto& [resource, sum] : sums) {
+    auto request = spec.resources->requests.find(std::string(resource));
+    if (request != spec.resources->requests.end() && sum > request->second)
+      errors.invalid(at.key("requests", resource), quote(request->second.text()),
+                     fmt::format("must be greater than or equal to aggregate container requests of {}", sum.text()));
   }
-}
-
-void validate_mounts(const api::Container& container, const api::PodSpec& spec, const std::string& path,
-                     FieldErrors& errors) {
-  std::set<std::string> paths;
-  for (size_t i = 0; i < container.volumeMounts.size(); ++i) {
-    const api::VolumeMount& mount = container.volumeMounts[i];
-    std::string at = fmt::format("{}.volumeMounts[{}]", path, i);
-    bool known = std::any_of(spec.volumes.begin(), spec.volumes.end(),
-                             [&](const api::Volume& volume) { return volume.name == mount.name; });
-    if (mount.name.empty()) errors.required(at + ".name");
-    else if (!known) errors.not_found(at + ".name", quote(mount.name));
-    if (mount.mountPath.empty()) errors.required(at + ".mountPath");
-    else if (!paths.insert(mount.mountPath).second) errors.invalid(at + ".mountPath", quote(mount.mountPath), "must be unique");
-    if (!mount.subPath.empty() && (mount.subPath.front() == '/' || mount.subPath.find("..") != std::string::npos))
-      errors.invalid(at + ".subPath", quote(mount.subPath), mount.subPath.front() == '/' ? "must be a relative path" : "must not contain '..'");
-  }
-}
-
-void validate_probe(const api::Box<api::Probe>& probe, const std::string& path, bool liveness, FieldErrors& errors) {
-  if (!probe) return;
-  int handlers = (probe->exec ? 1 : 0) + (probe->httpGet ? 1 : 0) + (probe->tcpSocket ? 1 : 0) + (probe->grpc ? 1 : 0);
-  if (handlers == 0) errors.required(path, "must specify a handler type");
-  if (handlers > 1) errors.forbidden(path, "may not specify more than 1 handler type");
-  for (auto [value, name] : {std::pair{probe->initialDelaySeconds, ".initialDelaySeconds"},
-                             {probe->timeoutSeconds, ".timeoutSeconds"},
-                             {probe->periodSeconds, ".periodSeconds"},
-                             {probe->successThreshold, ".successThreshold"},
-                             {probe->failureThreshold, ".failureThreshold"}})
-    require_nonnegative(value, path + name, errors);
-  if (liveness && probe->successThreshold > 1)
-    errors.invalid(path + ".successThreshold", std::to_string(probe->successThreshold), "must be 1");
-}
-
-void validate_resources(const api::ResourceRequirements& resources, const std::string& path, FieldErrors& errors) {
-  auto check = [&](const std::map<std::string, api::Quantity>& list, const char* name) {
-    for (const auto& [resource, quantity] : list) {
-      std::string at = fmt::format("{}.{}[{}]", path, name, resource);
-      add_problems(at, resource, api::qualified_name_problems(resource), errors);
-      bool standard = resource == "cpu" || resource == "memory" || resource == "ephemeral-storage" ||
-                      resource.starts_with("hugepages-") || resource.find('/') != std::string::npos;
-      if (!standard) errors.invalid(at, quote(resource), "must be a standard resource type or fully qualified");
-      if (quantity < api::Quantity::of(0)) errors.invalid(at, quote(quantity.text()), "must be greater than or equal to 0");
+  for (size_t i = 0; i < spec.containers.size(); ++i)
+    for (const auto& [resource, amount] : spec.containers[i].resources.limits) {
+      auto limit = spec.resources->limits.find(resource);
+      if (limit == spec.resources->limits.end() || amount <= limit->second) continue;
+      errors.invalid(fmt::format("{}.containers[{}][{}].limits", at.text(), i, resource), quote(amount.text()),
+                     fmt::format("must be less than or equal to pod limits of {}", limit->second.text()));
     }
+}
+
+void check_host_network(const api::PodSpec& spec, PodKind kind, const Path& path, FieldErrors& errors) {
+  if (!spec.hostNetwork) return;
+  for (size_t i = 0; i < spec.containers.size(); ++i) {
+    const Path container = path.child("containers", i);
+    for (size_t j = 0; j < spec.containers[i].ports.size(); ++j) {
+      const api::ContainerPort& port = spec.containers[i].ports[j];
+      if (kind == PodKind::Template && port.hostPort == 0) continue;
+      if (port.hostPort == port.containerPort) continue;
+      const Path at = container.child("ports", j);
+      errors.invalid(at.child("hostPort"), std::to_string(port.hostPort),
+                     "must match `containerPort` when `hostNetwork` is true");
+    }
+  }
+}
+
+void check_dns(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  const Path at = path.child("dnsConfig");
+  if (spec.dnsPolicy == "None") {
+    if (!spec.dnsConfig) return errors.required(at, "must provide `dnsConfig` when `dnsPolicy` is None");
+    if (spec.dnsConfig->nameservers.empty())
+      return errors.required(at.child("nameservers"),
+                             "must provide at least one DNS nameserver when `dnsPolicy` is None");
+  }
+  if (!spec.dnsConfig) return;
+  const api::PodDNSConfig& dns = *spec.dnsConfig;
+  if (dns.nameservers.size() > 3)
+    errors.invalid(at.child("nameservers"), json_of(dns.nameservers), "must not have more than 3 nameservers");
+  for (size_t i = 0; i < dns.nameservers.size(); ++i) check_ip(dns.nameservers[i], at.child("nameservers", i), errors);
+  if (dns.searches.size() > 32)
+    errors.invalid(at.child("searches"), json_of(dns.searches), "must not have more than 32 search paths");
+  size_t length = dns.searches.empty() ? 0 : dns.searches.size() - 1;
+  for (const std::string& search : dns.searches) length += search.size();
+  if (length > 2048)
+    errors.invalid(at.child("searches"), json_of(dns.searches),
+                   "must not have more than 2048 characters (including spaces) in the search list");
+  for (size_t i = 0; i < dns.searches.size(); ++i) {
+    std::string search = dns.searches[i];
+    if (search == ".") continue;
+    if (search.ends_with('.')) search.pop_back();
+    std::string without_underscores = search;
+    std::replace(without_underscores.begin(), without_underscores.end(), '_', 'a');
+    add_problems(at.child("searches", i), search, api::dns1123_subdomain_problems(without_underscores), errors);
+  }
+  for (size_t i = 0; i < dns.options.size(); ++i)
+    if (dns.options[i].name.empty()) errors.required(at.child("options", i), "must not be empty");
+}
+
+void check_gates(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  for (size_t i = 0; i < spec.readinessGates.size(); ++i) {
+    const Path at = path.child("readinessGates", i);
+    check_qualified_name(spec.readinessGates[i].conditionType, at.child("conditionType"), errors);
+  }
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i < spec.schedulingGates.size(); ++i) {
+    const Path at = path.child("schedulingGates", i);
+    check_qualified_name(spec.schedulingGates[i].name, at, errors);
+    if (!seen.insert(spec.schedulingGates[i].name).second) errors.duplicate(at, quote(spec.schedulingGates[i].name));
+  }
+}
+
+void check_host_users(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  if (spec.hostUsers.value_or(true)) return;
+  constexpr char kWhy[] = "when `hostUsers` is false";
+  if (spec.hostNetwork) errors.forbidden(path.child("hostNetwork"), kWhy);
+  if (spec.hostPID) errors.forbidden(path.child("hostPID"), kWhy);
+  if (spec.hostIPC) errors.forbidden(path.child("hostIPC"), kWhy);
+}
+
+void check_names(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  if (!spec.serviceAccountName.empty())
+    check_dns_subdomain(spec.serviceAccountName, path.child("serviceAccountName"), errors);
+  if (!spec.nodeName.empty()) check_dns_subdomain(spec.nodeName, path.child("nodeName"), errors);
+  if (spec.activeDeadlineSeconds)
+    require_between(*spec.activeDeadlineSeconds, 1, std::numeric_limits<std::int32_t>::max(),
+                    path.child("activeDeadlineSeconds"), errors);
+  if (!spec.hostname.empty()) check_dns_label(spec.hostname, path.child("hostname"), errors);
+  if (spec.hostnameOverride && !spec.hostnameOverride->empty()) {
+    const Path at = path.child("hostnameOverride");
+    if (spec.hostnameOverride->size() > 64) errors.too_long(at, 64);
+    check_dns_subdomain(*spec.hostnameOverride, at, errors);
+    if (spec.setHostnameAsFQDN.value_or(false))
+      errors.forbidden(at, "may not be specified when `setHostnameAsFQDN` is true");
+    if (spec.hostNetwork) errors.forbidden(at, "may not be specified when `hostNetwork` is true");
+  }
+  if (!spec.subdomain.empty()) check_dns_label(spec.subdomain, path.child("subdomain"), errors);
+}
+
+void check_os(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  if (!spec.os) return;
+  const Path at = path.child("os");
+  if (spec.os->name.empty()) errors.required(at.child("name"), "cannot be empty");
+  else check_one_of(spec.os->name, at, {"linux", "windows"}, errors);
+  if (spec.os->name != "linux") return;
+  constexpr char kWhy[] = "windows options cannot be set for a linux pod";
+  auto forbid = [&](bool set, const Path& where) {
+    const Path context = where.child("securityContext");
+    if (set) errors.forbidden(context.child("windowsOptions"), kWhy);
   };
-  check(resources.limits, "limits");
-  check(resources.requests, "requests");
-  for (const auto& [resource, request] : resources.requests) {
-    auto limit = resources.limits.find(resource);
-    if (limit != resources.limits.end() && limit->second < request)
-      errors.invalid(path + ".requests", quote(request.text()),
-                     fmt::format("must be less than or equal to {} limit of {}", resource, limit->second.text()));
-  }
+  forbid(spec.securityContext && spec.securityContext->windowsOptions, path);
+  auto each = [&](const auto& containers, const char* list) {
+    for (size_t i = 0; i < containers.size(); ++i)
+      forbid(containers[i].securityContext && containers[i].securityContext->windowsOptions, path.child(list, i));
+  };
+  each(spec.initContainers, "initContainers");
+  each(spec.containers, "containers");
 }
 
-void validate_container(const api::Container& container, const api::PodSpec& spec, const std::string& path,
-                        FieldErrors& errors) {
-  if (container.name.empty()) errors.required(path + ".name");
-  else add_problems(path + ".name", container.name, api::dns1123_label_problems(container.name), errors);
-  if (container.image.empty()) errors.required(path + ".image");
-  else if (container.image.find_first_of(" \t\n") == 0 || container.image.find_last_of(" \t\n") == container.image.size() - 1)
-    errors.invalid(path + ".image", quote(container.image), "must not have leading or trailing whitespace");
-  require_one_of(path + ".imagePullPolicy", container.imagePullPolicy, {"Always", "IfNotPresent", "Never"}, errors);
-  require_one_of(path + ".terminationMessagePolicy", container.terminationMessagePolicy,
-                 {"FallbackToLogsOnError", "File"}, errors);
-  validate_ports(container, path, errors);
-  validate_env(container, path, errors);
-  validate_mounts(container, spec, path, errors);
-  validate_resources(container.resources, path + ".resources", errors);
-  validate_probe(container.livenessProbe, path + ".livenessProbe", true, errors);
-  validate_probe(container.readinessProbe, path + ".readinessProbe", false, errors);
-  validate_probe(container.startupProbe, path + ".startupProbe", true, errors);
-}
-
-void validate_volumes(const api::PodSpec& spec, const std::string& path, FieldErrors& errors) {
-  std::set<std::string> names;
-  for (size_t i = 0; i < spec.volumes.size(); ++i) {
-    const api::Volume& volume = spec.volumes[i];
-    std::string at = fmt::format("{}.volumes[{}]", path, i);
-    if (volume.name.empty()) errors.required(at + ".name");
-    else {
-      add_problems(at + ".name", volume.name, api::dns1123_label_problems(volume.name), errors);
-      if (!names.insert(volume.name).second) errors.duplicate(at + ".name", quote(volume.name));
-    }
-    if (volume.hostPath && volume.hostPath->path.empty()) errors.required(at + ".hostPath.path");
-    if (volume.secret && volume.secret->secretName.empty()) errors.required(at + ".secret.secretName");
-    if (volume.configMap && volume.configMap->name.empty()) errors.required(at + ".configMap.name");
-    if (volume.persistentVolumeClaim && volume.persistentVolumeClaim->claimName.empty())
-      errors.required(at + ".persistentVolumeClaim.claimName");
-    int sources = 0;
-    for (const api::FieldInfo& field : api::type_of<api::Volume>().fields)
-      if (field.shape == api::Shape::Optional && field.ops->size(api::field_at(&volume, field)) > 0) ++sources;
-    if (sources > 1) errors.forbidden(at, "may not specify more than 1 volume type");
+void check_rest(const api::PodSpec& spec, const Path& path, FieldErrors& errors) {
+  check_tolerations(spec.tolerations, path, errors);
+  for (size_t i = 0; i < spec.hostAliases.size(); ++i) {
+    const Path at = path.child("hostAliases", i);
+    check_ip(spec.hostAliases[i].ip, at.child("ip"), errors);
+    for (size_t j = 0; j < spec.hostAliases[i].hostnames.size(); ++j)
+      check_dns_subdomain(spec.hostAliases[i].hostnames[j], at.child("hostnames", j), errors);
   }
-}
-
-void validate_tolerations(const api::PodSpec& spec, const std::string& path, FieldErrors& errors) {
-  for (size_t i = 0; i < spec.tolerations.size(); ++i) {
-    const api::Toleration& one = spec.tolerations[i];
-    std::string at = fmt::format("{}.tolerations[{}]", path, i);
-    if (!one.key.empty()) add_problems(at + ".key", one.key, api::qualified_name_problems(one.key), errors);
-    if (one.key.empty() && one.operator_ != "Exists")
-      errors.invalid(at + ".operator", quote(one.operator_), "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
-    if (one.operator_ == "Exists" && !one.value.empty())
-      errors.invalid(at + ".operator", quote(one.value), "value must be empty when `operator` is 'Exists'");
-    if (one.tolerationSeconds && one.effect != "NoExecute")
-      errors.invalid(at + ".effect", quote(one.effect), "effect must be 'NoExecute' when `tolerationSeconds` is set");
-    if (!one.effect.empty()) require_one_of(at + ".effect", one.effect, {"NoSchedule", "PreferNoSchedule", "NoExecute"}, errors);
-  }
+  if (!spec.priorityClassName.empty())
+    check_dns_subdomain(spec.priorityClassName, path.child("priorityClassName"), errors);
+  if (spec.runtimeClassName) check_dns_subdomain(*spec.runtimeClassName, path.child("runtimeClassName"), errors);
+  if (!spec.preemptionPolicy.empty())
+    check_one_of(spec.preemptionPolicy, path.child("preemptionPolicy"), {"PreemptLowerPriority", "Never"}, errors);
+  const Path overhead = path.child("overhead");
+  for (const auto& [resource, amount] : spec.overhead)
+    check_resource_amount(resource, amount, overhead.key("limits", resource), errors);
+  check_os(spec, path, errors);
 }
 
 }  // namespace
 
-void require_nonnegative(std::int64_t value, std::string path, FieldErrors& errors) {
-  if (value < 0) errors.invalid(std::move(path), std::to_string(value), "must be greater than or equal to 0");
+void check_pod_spec(const api::PodSpec& spec, PodKind kind, const Path& path, FieldErrors& errors) {
+  if (!spec.terminationGracePeriodSeconds) errors.required(path.child("terminationGracePeriodSeconds"));
+  std::vector<const api::Volume*> volumes = check_volumes(spec.volumes, path, kind, errors);
+  check_resource_claims(spec, path, errors);
+  check_containers({spec, volumes, kind}, path, errors);
+  check_pod_resources(spec, path, errors);
+  check_host_network(spec, kind, path, errors);
+  require_one_of(spec.restartPolicy, path.child("restartPolicy"), {"Always", "OnFailure", "Never"}, errors);
+  require_one_of(spec.dnsPolicy, path.child("dnsPolicy"), {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"},
+                 errors);
+  check_labels(spec.nodeSelector, path.child("nodeSelector"), errors);
+  if (spec.shareProcessNamespace.value_or(false) && spec.hostPID) {
+    const Path context = path.child("securityContext");
+    errors.invalid(context.child("shareProcessNamespace"), "true",
+                   "ShareProcessNamespace and HostPID cannot both be enabled");
+  }
+  if (spec.securityContext)
+    check_pod_security_context(*spec.securityContext, spec, path.child("securityContext"), errors);
+  if (spec.affinity) check_affinity(*spec.affinity, path.child("affinity"), errors);
+  check_dns(spec, path, errors);
+  check_gates(spec, path, errors);
+  check_spreading(spec.topologySpreadConstraints, path, errors);
+  check_host_users(spec, path, errors);
+  check_names(spec, path, errors);
+  check_rest(spec, path, errors);
 }
 
-void validate_pod_spec(const api::PodSpec& spec, const std::string& path, FieldErrors& errors) {
-  validate_volumes(spec, path, errors);
-  if (spec.containers.empty()) errors.required(path + ".containers");
-  std::set<std::string> names;
-  auto each = [&](const std::vector<api::Container>& containers, const char* list) {
-    for (size_t i = 0; i < containers.size(); ++i) {
-      std::string at = fmt::format("{}.{}[{}]", path, list, i);
-      validate_container(containers[i], spec, at, errors);
-      if (!containers[i].name.empty() && !names.insert(containers[i].name).second)
-        errors.duplicate(at + ".name", quote(containers[i].name));
-    }
-  };
-  each(spec.containers, "containers");
-  each(spec.initContainers, "initContainers");
-  require_one_of(path + ".restartPolicy", spec.restartPolicy, {"Always", "OnFailure", "Never"}, errors);
-  require_one_of(path + ".dnsPolicy", spec.dnsPolicy, {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"}, errors);
-  if (spec.terminationGracePeriodSeconds && *spec.terminationGracePeriodSeconds < 0)
-    require_nonnegative(*spec.terminationGracePeriodSeconds, path + ".terminationGracePeriodSeconds", errors);
-  if (spec.activeDeadlineSeconds && *spec.activeDeadlineSeconds < 1)
-    errors.invalid(path + ".activeDeadlineSeconds", std::to_string(*spec.activeDeadlineSeconds), "must be between 1 and 2147483647, inclusive");
-  for (const auto& [key, value] : spec.nodeSelector) {
-    add_problems(path + ".nodeSelector", key, api::qualified_name_problems(key), errors);
-    add_problems(path + ".nodeSelector", value, api::label_value_problems(value), errors);
-  }
-  if (!spec.hostname.empty()) add_problems(path + ".hostname", spec.hostname, api::dns1123_label_problems(spec.hostname), errors);
-  if (!spec.subdomain.empty()) add_problems(path + ".subdomain", spec.subdomain, api::dns1123_label_problems(spec.subdomain), errors);
-  if (!spec.serviceAccountName.empty())
-    add_problems(path + ".serviceAccountName", spec.serviceAccountName, api::dns1123_subdomain_problems(spec.serviceAccountName), errors);
-  if (!spec.nodeName.empty()) add_problems(path + ".nodeName", spec.nodeName, api::dns1123_subdomain_problems(spec.nodeName), errors);
-  validate_tolerations(spec, path, errors);
-}
-
-void validate_template(const api::PodTemplateSpec& pod_template, const std::string& path, FieldErrors& errors) {
-  for (const auto& [key, value] : pod_template.metadata.labels) {
-    add_problems(path + ".labels", key, api::qualified_name_problems(key), errors);
-    add_problems(path + ".labels", value, api::label_value_problems(value), errors);
-  }
-  validate_pod_spec(pod_template.spec, path + ".spec", errors);
-}
-
-void validate_label_selector(const api::LabelSelector& selector, const std::string& path, FieldErrors& errors) {
-  for (const auto& [key, value] : selector.matchLabels) {
-    add_problems(path + ".matchLabels", key, api::qualified_name_problems(key), errors);
-    add_problems(path + ".matchLabels", value, api::label_value_problems(value), errors);
-  }
-  for (size_t i = 0; i < selector.matchExpressions.size(); ++i) {
-    const api::LabelSelectorRequirement& expression = selector.matchExpressions[i];
-    std::string at = fmt::format("{}.matchExpressions[{}]", path, i);
-    bool set = expression.operator_ == "In" || expression.operator_ == "NotIn";
-    bool existence = expression.operator_ == "Exists" || expression.operator_ == "DoesNotExist";
-    if (set && expression.values.empty())
-      errors.required(at + ".values", "must be specified when `operator` is 'In' or 'NotIn'");
-    if (existence && !expression.values.empty())
-      errors.forbidden(at + ".values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    if (!set && !existence)
-      errors.invalid(at + ".operator", quote(expression.operator_), "not a valid selector operator");
-    add_problems(at + ".key", expression.key, api::qualified_name_problems(expression.key), errors);
+void check_pod_annotations(const std::map<std::string, std::string>& annotations, const api::PodSpec& spec,
+                           const Path& path, FieldErrors& errors) {
+  if (annotations.empty()) return;
+  constexpr char kMirror[] = "kubernetes.io/config.mirror";
+  constexpr char kDeletionCost[] = "controller.kubernetes.io/pod-deletion-cost";
+  if (auto mirror = annotations.find(kMirror); mirror != annotations.end() && spec.nodeName.empty())
+    errors.invalid(path.key("annotations", kMirror), quote(mirror->second),
+                   "must set spec.nodeName if mirror pod annotation is set");
+  if (auto cost = annotations.find(kDeletionCost); cost != annotations.end()) {
+    const std::string& text = cost->second;
+    std::string_view digits = text;
+    if (digits.starts_with('-')) digits.remove_prefix(1);
+    bool number = !digits.empty() && digits.size() <= 10 && (digits == "0" || digits[0] != '0') && text != "-0" &&
+                  std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!number || std::abs(std::stoll(text)) > std::numeric_limits<std::int32_t>::max())
+      errors.invalid(path.key("annotations", kDeletionCost), quote(text), "must be a 32bit integer");
   }
 }
 
-void validate_selector(const api::LabelSelector* selector, const api::PodTemplateSpec& pod_template,
-                       FieldErrors& errors) {
-  if (!selector) {
-    errors.required("spec.selector");
-    return;
-  }
-  validate_label_selector(*selector, "spec.selector", errors);
-  if (selector->matchLabels.empty() && selector->matchExpressions.empty()) {
-    errors.invalid("spec.selector", "{}", "empty selector is invalid for deployment");
-    return;
-  }
-  Result<api::Selector> compiled = api::Selector::from(*selector);
-  if (!compiled.ok() || compiled.value().matches(pod_template.metadata.labels)) return;
-  std::string labels;
-  for (const auto& [key, value] : pod_template.metadata.labels)
-    labels += fmt::format("{}{}:{}", labels.empty() ? "" : ",", quote(key), quote(value));
-  errors.invalid("spec.template.metadata.labels", "{" + labels + "}", "`selector` does not match template `labels`");
+void check_template_metadata(const api::PodTemplateSpec& pod_template, const Path& path, FieldErrors& errors) {
+  check_labels(pod_template.metadata.labels, path.child("labels"), errors);
+  check_annotations(pod_template.metadata.annotations, path.child("annotations"), errors);
+  check_pod_annotations(pod_template.metadata.annotations, pod_template.spec, path, errors);
 }
 
-void require_restart_always(const api::PodTemplateSpec& pod_template, FieldErrors& errors) {
-  if (pod_template.spec.restartPolicy != "Always")
-    errors.not_supported("spec.template.spec.restartPolicy", pod_template.spec.restartPolicy, {"Always"});
+void check_template(const api::PodTemplateSpec& pod_template, const Path& path, FieldErrors& errors) {
+  check_template_metadata(pod_template, path, errors);
+  const Path spec = path.child("spec");
+  check_pod_spec(pod_template.spec, PodKind::Template, spec, errors);
+  if (!pod_template.spec.ephemeralContainers.empty())
+    errors.forbidden(spec.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
 }
 
 }  // namespace skiff::registry
