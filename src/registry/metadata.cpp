@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "api/custom_object.hpp"
+#include "api/json.hpp"
 #include "api/names.hpp"
+#include "registry/kinds/field_checks.hpp"
 
 namespace skiff::registry {
 
@@ -40,67 +43,71 @@ void keep_identity(api::ObjectMeta& next, const api::ObjectMeta& old) {
 
 namespace {
 
-constexpr size_t kMaxAnnotationBytes = 256 * 1024;
+using api::quote;
 
-void validate_name(const Resource& resource, const api::ObjectMeta& metadata, api::FieldErrors& errors) {
+// Names that only begin as told: what is generated after a dash makes them whole.
+void validate_name(const Resource& resource, const api::ObjectMeta& metadata, FieldErrors& errors) {
   auto problems = [&](std::string_view name) {
     return resource.strategy.name_problems ? resource.strategy.name_problems(name)
                                            : api::dns1123_subdomain_problems(name);
   };
-  if (metadata.name.empty()) {
-    errors.required("metadata.name", "name or generateName is required");
-    return;
+  const Path path("metadata");
+  if (std::string base = metadata.generateName; !base.empty()) {
+    if (base.size() > 1 && base.ends_with('-')) base.back() = 'a';
+    add_problems(path.child("generateName"), metadata.generateName, problems(base), errors);
   }
-  for (const std::string& problem : problems(metadata.name))
-    errors.invalid("metadata.name", api::quote(metadata.name), problem);
+  if (metadata.name.empty()) errors.required(path.child("name"), "name or generateName is required");
+  else add_problems(path.child("name"), metadata.name, problems(metadata.name), errors);
 }
 
-void validate_labels(const api::ObjectMeta& metadata, api::FieldErrors& errors) {
-  for (const auto& [key, value] : metadata.labels) {
-    for (const std::string& problem : api::qualified_name_problems(key))
-      errors.invalid("metadata.labels", api::quote(key), problem);
-    for (const std::string& problem : api::label_value_problems(value))
-      errors.invalid("metadata.labels", api::quote(value), problem);
-  }
-}
-
-void validate_annotations(const api::ObjectMeta& metadata, api::FieldErrors& errors) {
-  size_t total = 0;
-  for (const auto& [key, value] : metadata.annotations) {
-    std::string lowered = key;
-    for (char& c : lowered) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    for (const std::string& problem : api::qualified_name_problems(lowered))
-      errors.invalid("metadata.annotations", api::quote(key), problem);
-    total += key.size() + value.size();
-  }
-  if (total > kMaxAnnotationBytes) errors.too_long("metadata.annotations", kMaxAnnotationBytes);
-}
-
-void validate_owners(const api::ObjectMeta& metadata, api::FieldErrors& errors) {
-  int controllers = 0;
+void validate_owners(const api::ObjectMeta& metadata, FieldErrors& errors) {
+  const api::OwnerReference* controller = nullptr;
+  const Path list("metadata.ownerReferences");
   for (const api::OwnerReference& owner : metadata.ownerReferences) {
-    const char* path = "metadata.ownerReferences";
-    if (owner.apiVersion.empty())
-      errors.invalid(fmt::format("{}.apiVersion", path), "\"\"", "version must not be empty");
-    if (owner.kind.empty()) errors.invalid(fmt::format("{}.kind", path), "\"\"", "must not be empty");
-    if (owner.name.empty()) errors.invalid(fmt::format("{}.name", path), "\"\"", "must not be empty");
-    if (owner.uid.empty()) errors.invalid(fmt::format("{}.uid", path), "\"\"", "must not be empty");
-    controllers += owner.controller.value_or(false) ? 1 : 0;
+    if (owner.apiVersion.empty()) errors.invalid(list.child("apiVersion"), "\"\"", "version must not be empty");
+    if (owner.kind.empty()) errors.invalid(list.child("kind"), "\"\"", "must not be empty");
+    if (owner.name.empty()) errors.invalid(list.child("name"), "\"\"", "must not be empty");
+    if (owner.uid.empty()) errors.invalid(list.child("uid"), "\"\"", "must not be empty");
+    if (owner.apiVersion == "v1" && owner.kind == "Event")
+      errors.invalid(list, api::to_json(owner), "/v1, Kind=Event is disallowed from being an owner");
+    if (!owner.controller.value_or(false)) continue;
+    if (controller)
+      errors.invalid(list, "[]",
+                     fmt::format("Only one reference can have Controller set to true. Found \"true\" in references for "
+                                 "{} and {}", controller->name, owner.name));
+    else controller = &owner;
   }
-  if (controllers > 1)
-    errors.invalid("metadata.ownerReferences", "[]", "Only one reference can have Controller set to true");
 }
 
-void validate_finalizers(const api::ObjectMeta& metadata, const api::ObjectMeta* old, api::FieldErrors& errors) {
-  for (const std::string& finalizer : metadata.finalizers)
-    for (const std::string& problem : api::qualified_name_problems(finalizer))
-      errors.invalid("metadata.finalizers", api::quote(finalizer), problem);
+bool has(const std::vector<std::string>& list, std::string_view text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+void validate_finalizers(const Resource& resource, const api::ObjectMeta& metadata, const api::ObjectMeta* old,
+                         FieldErrors& errors) {
+  if (metadata.finalizers.empty()) return;
+  const Path path("metadata");
+  // Kinds of the extension servers are held to the generic rules only, as custom resources are.
+  const bool core_rules = resource.kind->type->ops != &api::custom_object_ops() &&
+                          !is_one_of(resource.kind->group, {"apiextensions.k8s.io", "apiregistration.k8s.io"});
+  for (size_t i = 0; i < metadata.finalizers.size(); ++i) {
+    const std::string& finalizer = metadata.finalizers[i];
+    check_qualified_name(finalizer, path.child("finalizers"), errors);
+    bool known = finalizer.find('/') != std::string::npos ||
+                 is_one_of(finalizer, {"kubernetes", "orphan", "foregroundDeletion"});
+    if (core_rules && !known)
+      errors.invalid(path.child("finalizers", i), quote(finalizer),
+                     "name is neither a standard finalizer name nor is it fully qualified");
+  }
+  if (has(metadata.finalizers, "orphan") && has(metadata.finalizers, "foregroundDeletion"))
+    errors.invalid(path.child("finalizers"), json_of(metadata.finalizers),
+                   "finalizer orphan and foregroundDeletion cannot be both set");
   if (!old || !old->deletionTimestamp) return;
   for (const std::string& finalizer : metadata.finalizers)
-    if (std::find(old->finalizers.begin(), old->finalizers.end(), finalizer) == old->finalizers.end())
-      errors.forbidden("metadata.finalizers", fmt::format("no new finalizers can be added if the object is being "
-                                                          "deleted, found new finalizers []string{{{}}}",
-                                                          api::quote(finalizer)));
+    if (!has(old->finalizers, finalizer))
+      errors.forbidden(path.child("finalizers"),
+                       fmt::format("no new finalizers can be added if the object is being deleted, found new "
+                                   "finalizers []string{{{}}}", quote(finalizer)));
 }
 
 }  // namespace
@@ -108,10 +115,11 @@ void validate_finalizers(const api::ObjectMeta& metadata, const api::ObjectMeta*
 void validate_metadata(const Resource& resource, const api::ObjectMeta& metadata, const api::ObjectMeta* old,
                        api::FieldErrors& errors) {
   if (!old) validate_name(resource, metadata, errors);
-  validate_labels(metadata, errors);
-  validate_annotations(metadata, errors);
+  const Path path("metadata");
+  check_labels(metadata.labels, path.child("labels"), errors);
+  check_annotations(metadata.annotations, path.child("annotations"), errors);
   validate_owners(metadata, errors);
-  validate_finalizers(metadata, old, errors);
+  validate_finalizers(resource, metadata, old, errors);
 }
 
 }  // namespace skiff::registry

@@ -2,8 +2,11 @@
 
 #include "api/gen/core.hpp"
 
+#include <set>
+
 #include "api/gen/nodes.hpp"
 #include "api/names.hpp"
+#include "registry/kinds/field_checks.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 
@@ -38,9 +41,31 @@ std::map<std::string, std::string> node_fields(const api::Node& node) {
   return {{"spec.unschedulable", node.spec.unschedulable ? "true" : "false"}};
 }
 
+void check_taints(const std::vector<api::Taint>& taints, api::FieldErrors& errors) {
+  const Path spec("spec");
+  std::set<std::pair<std::string_view, std::string_view>> seen;
+  for (size_t i = 0; i < taints.size(); ++i) {
+    const api::Taint& taint = taints[i];
+    const Path at = spec.child("taints", i);
+    check_qualified_name(taint.key, at.child("key"), errors);
+    add_problems(at.child("value"), taint.value, api::label_value_problems(taint.value), errors);
+    require_one_of(taint.effect, at.child("effect"), {"NoSchedule", "PreferNoSchedule", "NoExecute"}, errors);
+    if (!seen.insert({taint.key, taint.effect}).second)
+      errors.duplicate(at, fmt::format("taints must be unique by key and effect pair: {}={}:{}", taint.key, taint.value,
+                                       taint.effect));
+  }
+}
+
 void validate_node(const api::Node& node, const api::Node* old, api::FieldErrors& errors) {
-  if (old && !old->spec.podCIDR.empty() && node.spec.podCIDR != old->spec.podCIDR)
-    errors.forbidden("spec.podCIDR", "node updates may not change podCIDR except from \"\" to valid");
+  const Path spec("spec");
+  check_taints(node.spec.taints, errors);
+  for (size_t i = 0; i < node.spec.podCIDRs.size(); ++i)
+    check_cidr(node.spec.podCIDRs[i], spec.child("podCIDRs", i), errors);
+  if (!old) return;
+  if (!old->spec.podCIDRs.empty() && node.spec.podCIDRs != old->spec.podCIDRs)
+    errors.forbidden(spec.child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+  if (!old->spec.providerID.empty() && node.spec.providerID != old->spec.providerID)
+    errors.forbidden(spec.child("providerID"), "node updates may not change providerID except from \"\" to valid");
 }
 
 // ---- ConfigMaps and Secrets

@@ -233,6 +233,10 @@ Resource services(std::shared_ptr<ServiceRanges> ranges) {
   Rules<Service> rules;
   rules.prepare_update = prepare_update;
   rules.validate = validate;
+  rules.selectable_fields = [](const Service& service) {
+    return std::map<std::string, std::string>{{"spec.clusterIP", service.spec.clusterIP},
+                                              {"spec.type", service.spec.type}};
+  };
   rules.create_on_update = true;
   rules.returns_deleted = true;
   rules.name_problems = [](std::string_view name) { return api::dns1035_label_problems(name); };

@@ -4,8 +4,14 @@
 
 #include "api/gen/apps.hpp"
 #include "api/gen/batch.hpp"
+#include "api/gen/autoscaling.hpp"
 #include "api/gen/core.hpp"
+#include "api/gen/discovery.hpp"
+#include "api/gen/networking.hpp"
+#include "api/gen/nodes.hpp"
 #include "api/gen/pod.hpp"
+#include "api/gen/policy.hpp"
+#include "api/gen/scheduling.hpp"
 #include "api/gen/storage.hpp"
 #include "api/gen/volume.hpp"
 #include "registry/registry.hpp"
@@ -278,4 +284,94 @@ TEST_CASE("valid objects come with warnings") {
               {"a":"b"}},"spec":{"nodeSelector":{"beta.kubernetes.io/os":"linux"},"containers":[{"name":"c","image":"i"}]}}}})") == "");
   CHECK(c.warnings == std::vector<std::string>{"spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since "
                                                "v1.14; use \"kubernetes.io/os\" instead"});
+}
+
+TEST_CASE("storage is refused in Kubernetes' words") {
+  auto claim = [](const std::string& spec) { return R"({"metadata":{"name":"x"},"spec":{)" + spec + "}}"; };
+  check_all<api::PersistentVolumeClaim>({
+      {claim(""), "spec.accessModes: Required value: at least 1 access mode is required\nspec.resources[storage]: Required value"},
+      {claim(R"("accessModes":["Any"],"resources":{"requests":{"storage":"0"}})"),
+       "spec.accessModes: Unsupported value: \"Any\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", "
+       "\"ReadWriteOnce\", \"ReadWriteOncePod\"\nspec.resources[storage]: Invalid value: \"0\": must be greater than zero"},
+  });
+  Cluster c;
+  REQUIRE(c.create<api::PersistentVolumeClaim>(
+              claim(R"("accessModes":["ReadWriteOnce"],"storageClassName":"a","resources":{"requests":{"storage":"1Gi"}})")) == "");
+  CHECK(c.patch<api::PersistentVolumeClaim>(R"({"spec":{"storageClassName":"b"}})")
+            .starts_with("spec: Forbidden: spec is immutable after creation except resources.requests and "
+                         "volumeAttributesClassName for bound claims\n"));
+  check_all<api::PersistentVolume>({
+      {R"({"metadata":{"name":"x"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"]}})",
+       "spec: Required value: must specify a volume type"},
+      {R"({"metadata":{"name":"x"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"local":{"path":"/a"}}})",
+       "spec.nodeAffinity: Required value: Local volume requires node affinity"},
+  });
+  REQUIRE(c.create<api::StorageClass>(R"({"metadata":{"name":"x"},"provisioner":"a.b/c"})") == "");
+  CHECK(c.patch<api::StorageClass>(R"({"provisioner":"d","reclaimPolicy":"Retain"})") ==
+        "provisioner: Forbidden: updates to provisioner are forbidden.\n"
+        "reclaimPolicy: Invalid value: \"Retain\": field is immutable");
+}
+
+TEST_CASE("networks are refused in Kubernetes' words") {
+  check_all<api::Ingress>({
+      {R"({"metadata":{"name":"x"},"spec":{}})",
+       "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"},
+      {R"({"metadata":{"name":"x"},"spec":{"rules":[{"host":"1.2.3.4","http":{"paths":[{"path":"a","pathType":"Prefix",
+          "backend":{"service":{"name":"s","port":{}}}}]}}]}})",
+       "spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address\n"
+       "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path\n"
+       "spec.rules[0].http.paths[0].backend.service.port: Required value: port name or number is required"},
+  });
+  check_all<api::NetworkPolicy>({
+      {R"({"metadata":{"name":"x"},"spec":{"podSelector":{},"ingress":[{"from":[{}],"ports":[{"endPort":9}]}]}})",
+       "spec.ingress[0].ports[0].endPort: Invalid value: 9: may not be specified when `port` is not specified\n"
+       "spec.ingress[0].from[0]: Required value: must specify a peer"},
+      {R"({"metadata":{"name":"x"},"spec":{"podSelector":{},"egress":[{"to":[{"ipBlock":{"cidr":"1.2.3.4"}}]}]}})",
+       "spec.egress[0].to[0].ipBlock.cidr: Invalid value: \"1.2.3.4\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or "
+       "2001:db8::/64)"},
+  });
+  check_all<api::EndpointSlice>({
+      {R"({"metadata":{"name":"x"},"addressType":"IPv4","endpoints":[{"addresses":["127.0.0.1"]}]})",
+       "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"},
+  });
+}
+
+TEST_CASE("scaling and classes are refused in Kubernetes' words") {
+  check_all<api::HorizontalPodAutoscaler>({
+      {R"({"metadata":{"name":"x"},"spec":{"minReplicas":3,"maxReplicas":2,"scaleTargetRef":{"kind":"Deployment"}}})",
+       "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`\n"
+       "spec.scaleTargetRef.name: Required value"},
+  });
+  check_all<api::PodDisruptionBudget>({
+      {R"({"metadata":{"name":"x"},"spec":{"minAvailable":1,"maxUnavailable":"101%"}})",
+       "spec: Invalid value: {}: minAvailable and maxUnavailable cannot be both set\n"
+       "spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"},
+  });
+  check_all<api::PriorityClass>({
+      {R"({"metadata":{"name":"x"},"value":1000000001})",
+       "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"},
+      {R"({"metadata":{"name":"system-x"},"value":1})",
+       "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: "
+       "system-x is not a known system priority class"},
+  });
+}
+
+TEST_CASE("metadata is refused in Kubernetes' words") {
+  check_all<api::ConfigMap>({
+      {R"({"metadata":{"name":"x","finalizers":["mine"]}})",
+       "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully "
+       "qualified"},
+      {R"({"metadata":{"name":"x","annotations":{"a":")" + std::string(262144, 'a') + "\"}}}",
+       "metadata.annotations: Too long: may not be more than 262144 bytes"},
+      {R"({"metadata":{"name":"x","ownerReferences":[
+          {"apiVersion":"v1","kind":"Pod","name":"a","uid":"1","controller":true},
+          {"apiVersion":"v1","kind":"Pod","name":"b","uid":"2","controller":true}]}})",
+       "metadata.ownerReferences: Invalid value: []: Only one reference can have Controller set to true. Found \"true\" in "
+       "references for a and b"},
+  });
+  check_all<api::Node>({
+      {R"({"metadata":{"name":"x"},"spec":{"taints":[{"key":"a","effect":"Sometimes"}]}})",
+       "spec.taints[0].effect: Unsupported value: \"Sometimes\": supported values: \"NoSchedule\", \"PreferNoSchedule\", "
+       "\"NoExecute\""},
+  });
 }
