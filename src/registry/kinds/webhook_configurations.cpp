@@ -6,9 +6,9 @@
 #include "api/gen/admissionregistration.hpp"
 #include "base/encoding.hpp"
 #include "registry/kinds/client_config.hpp"
+#include "registry/kinds/field_checks.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
-#include "registry/kinds/pod_template.hpp"
 
 namespace skiff::registry {
 namespace {
@@ -106,8 +106,8 @@ void validate_hook(const Hook& hook, const std::string& at, FieldErrors& errors)
   if (hook.timeoutSeconds && (*hook.timeoutSeconds < 1 || *hook.timeoutSeconds > kMaxTimeout))
     errors.invalid(at + ".timeoutSeconds", std::to_string(*hook.timeoutSeconds),
                    "the timeout value must be between 1 and 30 seconds");
-  if (hook.namespaceSelector) validate_label_selector(*hook.namespaceSelector, at + ".namespaceSelector", errors);
-  if (hook.objectSelector) validate_label_selector(*hook.objectSelector, at + ".objectSelector", errors);
+  if (hook.namespaceSelector) check_label_selector(*hook.namespaceSelector, Path(at + ".namespaceSelector"), errors);
+  if (hook.objectSelector) check_label_selector(*hook.objectSelector, Path(at + ".objectSelector"), errors);
   validate_client_config(hook.clientConfig, at + ".clientConfig", errors);
   validate_review_versions(hook.admissionReviewVersions, at + ".admissionReviewVersions", errors);
   if constexpr (requires { hook.reinvocationPolicy; })

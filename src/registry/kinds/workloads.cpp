@@ -45,6 +45,13 @@ void selector_is_immutable(const T& object, const T* old, FieldErrors& errors) {
   if (old) require_same(object.spec.selector, old->spec.selector, kSpec.child("selector"), errors);
 }
 
+// The whole strategy is the value that is not supported.
+void unsupported_strategy(const std::string& type, const Path& path, const char* supported, FieldErrors& errors) {
+  errors.add({api::FieldError::Type::NotSupported, path,
+              fmt::format("Unsupported value: {{\"Type\":{},\"RollingUpdate\":null}}: supported values: {}", quote(type),
+                          supported)});
+}
+
 // ---- Deployments
 
 void check_rolling_update(const api::RollingUpdateDeployment& rolling, const Path& path, FieldErrors& errors) {
@@ -73,7 +80,7 @@ void validate_deployment(const api::Deployment& object, const api::Deployment* o
       errors.required(strategy.child("rollingUpdate"), "this should be defaulted and never be nil");
     else check_rolling_update(*spec.strategy.rollingUpdate, strategy.child("rollingUpdate"), errors);
   } else {
-    errors.not_supported(strategy, json_of(spec.strategy.type), {"Recreate", "RollingUpdate"});
+    unsupported_strategy(spec.strategy.type, strategy, "\"Recreate\", \"RollingUpdate\"", errors);
   }
   require_nonnegative(spec.minReadySeconds, kSpec.child("minReadySeconds"), errors);
   require_nonnegative(spec.revisionHistoryLimit, kSpec.child("revisionHistoryLimit"), errors);
@@ -167,7 +174,7 @@ void validate_daemon_set(const api::DaemonSet& object, const api::DaemonSet* old
     if (!spec.updateStrategy.rollingUpdate) errors.required(strategy.child("rollingUpdate"));
     else check_daemon_rolling(*spec.updateStrategy.rollingUpdate, strategy.child("rollingUpdate"), errors);
   } else if (spec.updateStrategy.type != "OnDelete") {
-    errors.not_supported(strategy, spec.updateStrategy.type, {"RollingUpdate", "OnDelete"});
+    unsupported_strategy(spec.updateStrategy.type, strategy, "\"RollingUpdate\", \"OnDelete\"", errors);
   }
   require_nonnegative(spec.revisionHistoryLimit, kSpec.child("revisionHistoryLimit"), errors);
   selector_is_immutable(object, old, errors);

@@ -213,6 +213,9 @@ TEST_CASE("workloads are refused in Kubernetes' words") {
       {workload(R"(,"replicas":-1,"strategy":{"rollingUpdate":{"maxUnavailable":0,"maxSurge":"0%"}})"),
        "spec.replicas: Invalid value: -1: must be greater than or equal to 0\n"
        "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"},
+      {workload(R"(,"strategy":{"type":"Slow"})"),
+       "spec.strategy: Unsupported value: {\"Type\":\"Slow\",\"RollingUpdate\":null}: supported values: \"Recreate\", "
+       "\"RollingUpdate\""},
       {workload(R"(,"minReadySeconds":10,"progressDeadlineSeconds":5)"),
        "spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds"},
       {workload(""), ""},
