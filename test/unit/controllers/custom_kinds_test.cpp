@@ -11,7 +11,8 @@ using Crd = api::CustomResourceDefinition;
 
 namespace {
 
-struct CustomCluster : ControlledCluster<> {
+// Of real time: what is tried again after a failure waits a little first.
+struct CustomCluster : ControlledCluster<SystemClock> {
   CustomCluster() {
     REQUIRE(custom.start().ok());
     create<Crd>(R"({"metadata":{"name":"widgets.example.com"},"spec":{"group":"example.com","scope":"Namespaced",)"
