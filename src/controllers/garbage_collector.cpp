@@ -17,6 +17,7 @@ namespace {
 constexpr char kCheck[] = "check";
 constexpr char kOrphan[] = "orphan";
 constexpr int kMaxAttempts = 5;
+constexpr Duration kUnseenOwnerDelay = 1s;
 constexpr size_t kMaxRemembered = 10'000;
 
 struct Owners {
@@ -56,7 +57,8 @@ class GarbageCollector final : public Controller {
       TRY(let_go(live.value()));
     else
       TRY(check(live.value()));
-    return Requeue::never();
+    // An owner that was there just now and may go before its kind's watch begins would never be missed.
+    return has_unseen_owner(*node) ? Requeue::in(kUnseenOwnerDelay) : Requeue::never();
   }
 
  private:
@@ -114,13 +116,22 @@ class GarbageCollector final : public Controller {
     return owners;
   }
 
+  bool is_watched(const api::KindInfo* kind) const {
+    return kind && (kind->type->open || std::find(served_.begin(), served_.end(), kind) != served_.end());
+  }
+
+  bool has_unseen_owner(const OwnedNode& node) {
+    return std::any_of(node.owners.begin(), node.owners.end(), [this](const api::OwnerReference& owner) {
+      return !graph_.find(owner.uid) && is_watched(client_.find_kind(owner.apiVersion, owner.kind));
+    });
+  }
+
   // The owner as the API has it; nothing when it does not exist. An owner of a kind that is not served counts
   // as existing: nobody can say that it does not.
   Result<std::optional<OwnedNode>> look_up(const api::OwnerReference& owner, const std::string& namespace_) {
     const api::KindInfo* kind = client_.find_kind(owner.apiVersion, owner.kind);
     if (!kind && is_known_gone(owner.uid)) return std::optional<OwnedNode>();
-    bool watched = kind && (kind->type->open || std::find(served_.begin(), served_.end(), kind) != served_.end());
-    if (!watched) return std::optional(OwnedNode());
+    if (!is_watched(kind)) return std::optional(OwnedNode());
     if (kind->namespaced && namespace_.empty()) return std::optional<OwnedNode>();
     Result<AnyRef> live = client_.get(*kind, {kind->namespaced ? namespace_ : "", owner.name});
     if (!live.ok() && live.error().code() == Code::NotFound) return std::optional<OwnedNode>();
