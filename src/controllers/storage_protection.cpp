@@ -65,6 +65,11 @@ class ClaimProtection final : public Controller {
     Ref<api::PersistentVolumeClaim> claim = claims_.get(key);
     if (!claim || !claim->metadata.deletionTimestamp) return Requeue::never();
     if (!pods_.by_index(kByClaim, key.str()).empty()) return Requeue::never();
+    // The informer may not have seen a new pod yet: the API is asked before anything is lost.
+    TRY_ASSIGN(auto live, client_.list<api::Pod>({.namespace_ = key.namespace_}));
+    for (const Ref<api::Pod>& pod : live)
+      for (const std::string& used : claims_of(*pod))
+        if (used == key.str()) return Requeue::never();  // its end will be seen
     TRY(drop_finalizer<api::PersistentVolumeClaim>(client_, key, "kubernetes.io/pvc-protection"));
     return Requeue::never();
   }
