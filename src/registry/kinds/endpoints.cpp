@@ -15,24 +15,13 @@ using api::quote;
 
 constexpr size_t kMostEndpoints = 1000, kMostAddresses = 100, kMostPorts = 20000;
 
-// Nobody may send traffic to the node itself or to its links by way of a Service.
-void check_not_special(const std::string& ip, const Path& path, FieldErrors& errors) {
-  auto refuse = [&](const char* why) { errors.invalid(path, quote(ip), why); };
-  if (ip == "0.0.0.0" || ip == "::") refuse("may not be unspecified (0.0.0.0 or ::)");
-  if (ip.starts_with("127.") || ip == "::1") refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
-  if (ip.starts_with("169.254.") || ip.starts_with("fe80:"))
-    refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-  if (ip.starts_with("224.0.0.") || ip.starts_with("ff02:"))
-    refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
-}
-
 void check_address(const std::string& address, const std::string& type, const Path& path, FieldErrors& errors) {
   if (type == "FQDN") return check_dns_subdomain(address, path, errors);
   bool ipv6 = address.find(':') != std::string::npos;
   if (!api::is_ip(address)) check_ip(address, path, errors);
   else if (type == "IPv4" && ipv6) errors.invalid(path, quote(address), "must be an IPv4 address");
   else if (type == "IPv6" && !ipv6) errors.invalid(path, quote(address), "must be an IPv6 address");
-  else check_not_special(address, path, errors);
+  else check_not_special_ip(address, path, errors);
 }
 
 void check_slice_ports(const api::EndpointSlice& slice, FieldErrors& errors) {
@@ -75,7 +64,7 @@ void check_endpoint_addresses(const std::vector<api::EndpointAddress>& addresses
   for (size_t i = 0; i < addresses.size(); ++i) {
     const Path at = subset.child(list, i);
     if (!api::is_ip(addresses[i].ip)) check_ip(addresses[i].ip, at.child("ip"), errors);
-    else check_not_special(addresses[i].ip, at.child("ip"), errors);
+    else check_not_special_ip(addresses[i].ip, at.child("ip"), errors);
     if (!addresses[i].hostname.empty()) check_dns_label(addresses[i].hostname, at.child("hostname"), errors);
     if (!addresses[i].nodeName.empty()) check_dns_subdomain(addresses[i].nodeName, at.child("nodeName"), errors);
   }

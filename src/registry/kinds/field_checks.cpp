@@ -117,6 +117,15 @@ void check_ip(std::string_view value, const Path& path, FieldErrors& errors) {
   if (!api::is_ip(value))
     errors.invalid(path, quote(value), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
+void check_not_special_ip(std::string_view ip, const Path& path, FieldErrors& errors) {
+  auto refuse = [&](const char* why) { errors.invalid(path, quote(ip), why); };
+  if (ip == "0.0.0.0" || ip == "::") refuse("may not be unspecified (0.0.0.0 or ::)");
+  if (ip.starts_with("127.") || ip == "::1") refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+  if (ip.starts_with("169.254.") || ip.starts_with("fe80:"))
+    refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+  if (ip.starts_with("224.0.0.") || ip.starts_with("ff02:"))
+    refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+}
 bool is_cidr(std::string_view text) {
   size_t slash = text.find('/');
   if (slash == std::string_view::npos || !api::is_ip(text.substr(0, slash))) return false;

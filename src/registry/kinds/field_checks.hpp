@@ -56,6 +56,8 @@ void check_not_above_100_percent(const api::IntOrString& value, const Path& path
 bool is_zero(const api::IntOrString& value);
 
 void check_ip(std::string_view value, const Path& path, FieldErrors& errors);
+/// Nobody may send traffic to the node itself or to its links by way of a Service (ValidateNonSpecialIP).
+void check_not_special_ip(std::string_view ip, const Path& path, FieldErrors& errors);
 bool is_cidr(std::string_view text);
 void check_cidr(std::string_view value, const Path& path, FieldErrors& errors);
 
