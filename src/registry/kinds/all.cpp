@@ -1,21 +1,7 @@
 // Every resource served.
 
-#include "api/gen/admissionregistration.hpp"
-#include "api/gen/apps.hpp"
-#include "api/gen/autoscaling.hpp"
-#include "api/gen/coordination.hpp"
 #include "api/gen/core.hpp"
-#include "api/gen/discovery.hpp"
-#include "api/gen/flowcontrol.hpp"
-#include "api/gen/networking.hpp"
-#include "api/gen/node.hpp"
-#include "api/gen/pod.hpp"
 #include "api/gen/policy.hpp"
-#include "api/gen/resource.hpp"
-#include "api/gen/scheduling.hpp"
-#include "api/gen/service.hpp"
-#include "api/gen/storage.hpp"
-#include "api/gen/volume.hpp"
 #include <iterator>
 
 #include "registry/kinds/kind.hpp"
@@ -27,23 +13,9 @@ namespace {
 // Kinds without rules of their own beyond the schema's.
 std::vector<Resource> plain_kinds() {
   return {
-      define<api::MutatingAdmissionPolicy>({}),
-      define<api::MutatingAdmissionPolicyBinding>({}),
-      define<api::ValidatingAdmissionPolicy>({.counts_generation = true}),
-      define<api::ValidatingAdmissionPolicyBinding>({.counts_generation = true}),
-      define<api::LimitRange>({.create_on_update = true}),
-      define<api::ResourceQuota>({.create_on_update = true, .returns_deleted = true}),
       define<api::ServiceAccount>({.returns_deleted = true}),
-      define<api::FlowSchema>({.counts_generation = true}),
-      define<api::PriorityLevelConfiguration>({.counts_generation = true}),
-      define<api::IPAddress>({}),
-      define<api::ServiceCIDR>({}),
       define<api::PodSecurityPolicy>(
           {.warning = "policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+"}),
-      define<api::DeviceClass>({.counts_generation = true}),
-      define<api::DynamicResourceClaim>({}),
-      define<api::ResourceClaimTemplate>({}),
-      define<api::ResourceSlice>({}),
   };
 }
 
@@ -73,6 +45,11 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   append(all, reviews());
   append(all, rbac());
   append(all, webhook_configurations());
+  append(all, admission_policies());
+  append(all, flow_control());
+  append(all, limits());
+  append(all, addresses());
+  append(all, dynamic_resources());
   append(all, unstored_kinds());
   all.push_back(certificate_signing_requests());
   all.push_back(api_services());

@@ -19,6 +19,12 @@ void check_resources(const api::ResourceRequirements& resources, const Path& pat
 /// Name of a resource a container may ask for, and an amount of it.
 void check_resource_amount(const std::string& resource, const api::Quantity& amount, const Path& path,
                            FieldErrors& errors);
+/// The name alone.
+void check_container_resource_name(const std::string& resource, const Path& path, FieldErrors& errors);
+/// Whether requests may be below limits.
+bool may_overcommit(std::string_view resource);
+/// Whether it is a resource that somebody else than Kubernetes defined, in its form for containers.
+bool is_extended_resource(std::string_view resource);
 /// Liveness and startup probes need one success only; readiness probes kill nothing.
 enum class ProbeKind : std::uint8_t { Liveness, Readiness, Startup };
 void check_probe(const api::Probe& probe, ProbeKind kind, const Path& path, FieldErrors& errors);

@@ -28,6 +28,11 @@ Resource certificate_signing_requests();
 Resource api_services();
 std::vector<Resource> rbac();
 std::vector<Resource> webhook_configurations();
+std::vector<Resource> admission_policies();
+std::vector<Resource> flow_control();
+std::vector<Resource> limits();              // LimitRanges, ResourceQuotas
+std::vector<Resource> addresses();           // ServiceCIDRs, IPAddresses
+std::vector<Resource> dynamic_resources();
 std::vector<Resource> reviews();     // kinds that are answered, not stored
 std::vector<Resource> unstored_kinds();
 

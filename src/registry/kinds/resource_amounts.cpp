@@ -13,11 +13,6 @@ bool is_huge(std::string_view resource) { return resource.starts_with("hugepages
 bool is_native(std::string_view resource) {
   return resource.find('/') == std::string_view::npos || resource.find("kubernetes.io/") != std::string_view::npos;
 }
-bool may_overcommit(std::string_view resource) { return is_native(resource) && !is_huge(resource); }
-bool is_extended(std::string_view resource) {
-  if (is_native(resource) || resource.starts_with("requests.")) return false;
-  return api::qualified_name_problems("requests." + std::string(resource)).empty();
-}
 bool is_for_containers(std::string_view resource) {
   return is_one_of(resource, {"cpu", "memory", "ephemeral-storage"}) || is_huge(resource);
 }
@@ -28,17 +23,6 @@ bool is_standard(std::string_view resource) {
                               "requests.storage", "requests.ephemeral-storage", "limits.cpu", "limits.memory",
                               "limits.ephemeral-storage", "services.nodeports", "services.loadbalancers"}) ||
          resource.starts_with("requests.hugepages-");
-}
-
-void check_resource_name(const std::string& resource, const Path& path, FieldErrors& errors) {
-  check_qualified_name(resource, path, errors);
-  if (resource.find('/') == std::string::npos) {
-    if (!is_standard(resource))
-      errors.invalid(path, quote(resource), "must be a standard resource type or fully qualified");
-    if (!is_for_containers(resource)) errors.invalid(path, quote(resource), "must be a standard resource for containers");
-  } else if (!is_native(resource) && !is_extended(resource)) {
-    errors.invalid(path, quote(resource), "doesn't follow extended resource name standard");
-  }
 }
 
 bool is_compute(std::string_view resource) { return resource == "cpu" || resource == "memory"; }
@@ -60,11 +44,29 @@ void check_request_against_limit(const std::string& resource, const api::Quantit
 
 }  // namespace
 
+bool may_overcommit(std::string_view resource) { return is_native(resource) && !is_huge(resource); }
+
+bool is_extended_resource(std::string_view resource) {
+  if (is_native(resource) || resource.starts_with("requests.")) return false;
+  return api::qualified_name_problems("requests." + std::string(resource)).empty();
+}
+
+void check_container_resource_name(const std::string& resource, const Path& path, FieldErrors& errors) {
+  check_qualified_name(resource, path, errors);
+  if (resource.find('/') == std::string::npos) {
+    if (!is_standard(resource))
+      errors.invalid(path, quote(resource), "must be a standard resource type or fully qualified");
+    if (!is_for_containers(resource)) errors.invalid(path, quote(resource), "must be a standard resource for containers");
+  } else if (!is_native(resource) && !is_extended_resource(resource)) {
+    errors.invalid(path, quote(resource), "doesn't follow extended resource name standard");
+  }
+}
+
 void check_resource_amount(const std::string& resource, const api::Quantity& amount, const Path& path,
                            FieldErrors& errors) {
-  check_resource_name(resource, path, errors);
+  check_container_resource_name(resource, path, errors);
   require_nonnegative(amount, path, errors);
-  bool whole = is_extended(resource) || is_one_of(resource, {"pods", "services", "secrets", "configmaps"});
+  bool whole = is_extended_resource(resource) || is_one_of(resource, {"pods", "services", "secrets", "configmaps"});
   if (whole && amount.milli() % 1000 != 0) errors.invalid(path, quote(amount.text()), "must be an integer");
 }
 

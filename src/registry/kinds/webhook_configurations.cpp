@@ -5,8 +5,8 @@
 
 #include "api/gen/admissionregistration.hpp"
 #include "base/encoding.hpp"
+#include "registry/kinds/admission_rules.hpp"
 #include "registry/kinds/client_config.hpp"
-#include "registry/kinds/field_checks.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 
@@ -18,61 +18,6 @@ using api::quote;
 using Names = std::vector<std::string>;
 
 constexpr int kMaxTimeout = 30;
-
-std::string list_text(const Names& names) {
-  Names all;
-  for (const std::string& name : names) all.push_back(quote(name));
-  return "[" + join(all, ",") + "]";
-}
-
-bool has(const Names& names, std::string_view wanted) { return std::ranges::find(names, wanted) != names.end(); }
-
-void require_one_of(const std::string& value, const Names& known, const std::string& at, FieldErrors& errors) {
-  if (!value.empty() && !has(known, value)) errors.not_supported(at, value, known);
-}
-
-// A list in which `*` stands alone.
-void validate_wildcard(const Names& list, const std::string& at, const char* others, FieldErrors& errors) {
-  if (list.empty()) errors.required(at);
-  else if (list.size() > 1 && has(list, "*"))
-    errors.invalid(at, list_text(list), fmt::format("if '*' is present, must not specify other {}", others));
-}
-
-void validate_resources(const Names& resources, const std::string& at, FieldErrors& errors) {
-  if (resources.empty()) return errors.required(at);
-  std::set<std::string> whole, parts;
-  for (size_t i = 0; i < resources.size(); ++i) {
-    const std::string& one = resources[i];
-    std::string where = fmt::format("{}[{}]", at, i);
-    size_t slash = one.find('/');
-    if (one.empty()) errors.required(where);
-    else if (slash == std::string::npos) continue;
-    else if (whole.contains(one.substr(0, slash)))
-      errors.invalid(where, quote(one), fmt::format("if '{}/*' is present, must not specify {}", one.substr(0, slash), one));
-    else if (parts.contains(one.substr(slash + 1)))
-      errors.invalid(where, quote(one), fmt::format("if '*/{}' is present, must not specify {}", one.substr(slash + 1), one));
-    else if (one.ends_with("/*")) whole.insert(one.substr(0, slash));
-    else if (one.starts_with("*/")) parts.insert(one.substr(2));
-  }
-  if (resources.size() > 1 && has(resources, "*/*"))
-    errors.invalid(at, list_text(resources), "if '*/*' is present, must not specify other resources");
-  bool plain = std::ranges::any_of(resources, [](const std::string& one) { return one != "*" && one.find('/') == std::string::npos; });
-  if (has(resources, "*") && plain)
-    errors.invalid(at, list_text(resources), "if '*' is present, must not specify other resources without subresources");
-}
-
-void validate_rule(const api::RuleWithOperations& rule, const std::string& at, FieldErrors& errors) {
-  validate_wildcard(rule.operations, at + ".operations", "operations", errors);
-  for (size_t i = 0; i < rule.operations.size(); ++i)
-    require_one_of(rule.operations[i], {"*", "CONNECT", "CREATE", "DELETE", "UPDATE"}, fmt::format("{}.operations[{}]", at, i),
-                   errors);
-  validate_wildcard(rule.apiGroups, at + ".apiGroups", "API groups", errors);
-  validate_wildcard(rule.apiVersions, at + ".apiVersions", "API versions", errors);
-  for (size_t i = 0; i < rule.apiVersions.size(); ++i)
-    if (rule.apiVersions[i].empty()) errors.required(fmt::format("{}.apiVersions[{}]", at, i));
-  validate_resources(rule.resources, at + ".resources", errors);
-  require_one_of(rule.scope, {"*", "Cluster", "Namespaced"}, at + ".scope", errors);
-}
 
 void validate_hook_name(const std::string& name, const std::string& at, FieldErrors& errors) {
   if (name.empty()) return errors.required(at);
@@ -92,17 +37,18 @@ void validate_review_versions(const Names& versions, const std::string& at, Fiel
       errors.invalid(where, quote(versions[i]), problem);
   }
   if (!seen.contains("v1") && !seen.contains("v1beta1"))
-    errors.invalid(at, list_text(versions), "must include at least one of v1, v1beta1");
+    errors.invalid(at, json_of(versions), "must include at least one of v1, v1beta1");
 }
 
 template <class Hook>
 void validate_hook(const Hook& hook, const std::string& at, FieldErrors& errors) {
   validate_hook_name(hook.name, at + ".name", errors);
-  for (size_t i = 0; i < hook.rules.size(); ++i) validate_rule(hook.rules[i], fmt::format("{}.rules[{}]", at, i), errors);
-  require_one_of(hook.failurePolicy, {"Fail", "Ignore"}, at + ".failurePolicy", errors);
-  require_one_of(hook.matchPolicy, {"Equivalent", "Exact"}, at + ".matchPolicy", errors);
+  for (size_t i = 0; i < hook.rules.size(); ++i)
+    check_admission_rule(hook.rules[i], fmt::format("{}.rules[{}]", at, i), errors);
+  check_known(hook.failurePolicy, {"Fail", "Ignore"}, at + ".failurePolicy", errors);
+  check_known(hook.matchPolicy, {"Equivalent", "Exact"}, at + ".matchPolicy", errors);
   if (hook.sideEffects.empty()) errors.required(at + ".sideEffects", "must specify one of None, NoneOnDryRun");
-  require_one_of(hook.sideEffects, {"None", "NoneOnDryRun"}, at + ".sideEffects", errors);
+  check_known(hook.sideEffects, {"None", "NoneOnDryRun"}, at + ".sideEffects", errors);
   if (hook.timeoutSeconds && (*hook.timeoutSeconds < 1 || *hook.timeoutSeconds > kMaxTimeout))
     errors.invalid(at + ".timeoutSeconds", std::to_string(*hook.timeoutSeconds),
                    "the timeout value must be between 1 and 30 seconds");
@@ -111,7 +57,7 @@ void validate_hook(const Hook& hook, const std::string& at, FieldErrors& errors)
   validate_client_config(hook.clientConfig, at + ".clientConfig", errors);
   validate_review_versions(hook.admissionReviewVersions, at + ".admissionReviewVersions", errors);
   if constexpr (requires { hook.reinvocationPolicy; })
-    require_one_of(hook.reinvocationPolicy, {"IfNeeded", "Never"}, at + ".reinvocationPolicy", errors);
+    check_known(hook.reinvocationPolicy, {"IfNeeded", "Never"}, at + ".reinvocationPolicy", errors);
   if (!hook.matchConditions.empty())
     errors.forbidden(at + ".matchConditions",
                      "match conditions are CEL expressions, which this server does not evaluate: a webhook that has them "

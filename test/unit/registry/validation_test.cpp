@@ -14,65 +14,16 @@
 #include "api/gen/scheduling.hpp"
 #include "api/gen/storage.hpp"
 #include "api/gen/volume.hpp"
-#include "registry/registry.hpp"
-#include "support/fake_clock.hpp"
+#include "support/refusing_cluster.hpp"
 
 using namespace skiff;
 using namespace skiff::registry;
 
+using test::Case;
+using test::check_all;
+using Cluster = test::RefusingCluster;
+
 namespace {
-
-struct Cluster {
-  test::FakeClock clock;
-  SeededRandom random{1};
-  std::unique_ptr<store::Store> store = store::Store::open({}).value();
-  Registry registry{*store, clock, random};
-  std::vector<std::string> warnings;
-
-  Cluster() {
-    api::Namespace ns;
-    ns.metadata.name = "default";
-    REQUIRE(registry.local_client().create(ns).ok());
-    api::ServiceAccount account;
-    account.metadata.name = "default";
-    REQUIRE(registry.local_client().create(account).ok());
-  }
-
-  /// The causes as "field: message", one a line; "" when the object was taken.
-  template <class T>
-  std::string create(const std::string& json) {
-    const Resource& resource = registry.of(api::kind_of<T>());
-    RequestContext context;
-    Result<Draft> draft = registry.decode(api::kind_of<T>(), json, context);
-    if (!draft.ok()) return draft.error().message();
-    Result<Object> made =
-        registry.create(resource, resource.kind->namespaced ? "default" : "", std::move(draft).value(), context);
-    warnings = context.warnings;
-    return made.ok() ? "" : causes(made.error());
-  }
-  template <class T>
-  std::string patch(const std::string& json, const std::string& name = "x", const std::string& subresource = "") {
-    const Resource& resource = registry.of(api::kind_of<T>());
-    RequestContext context;
-    Result<Object> made = registry.patch(as_stored(resource), {resource.kind->namespaced ? "default" : "", name},
-                                         client::PatchType::StrategicMerge, json, subresource, context);
-    return made.ok() ? "" : causes(made.error());
-  }
-
- private:
-  static std::string causes(const Error& error) {
-    const api::StatusDetail* detail = api::detail_of(error);
-    if (error.code() != Code::Invalid || !detail) return error.message();
-    std::string lines;
-    for (const api::StatusDetail::Cause& cause : detail->causes)
-      lines += (lines.empty() ? "" : "\n") + cause.field + ": " + cause.message;
-    return lines;
-  }
-};
-
-struct Case {
-  std::string json, refusal;
-};
 
 std::string pod(const std::string& spec) { return R"({"metadata":{"name":"x"},"spec":{)" + spec + "}}"; }
 std::string container(const std::string& fields) {
@@ -85,15 +36,6 @@ std::string workload(const std::string& spec) {
 std::string job(const std::string& spec) {
   return R"({"metadata":{"name":"x"},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}})" +
          spec + "}}";
-}
-
-template <class T>
-void check_all(const std::vector<Case>& cases) {
-  Cluster cluster;
-  for (const Case& one : cases) {
-    INFO(one.json);
-    CHECK(cluster.create<T>(one.json) == one.refusal);
-  }
 }
 
 }  // namespace
