@@ -59,9 +59,10 @@ struct OpsOf {
 template <class T>
 struct OpsOfKind {
   static constexpr ObjectOps kOps = {
-      .make = []() -> std::shared_ptr<void> { return std::make_shared<T>(); },
+      // Not make_shared: what is referred to weakly (Record::view) would keep its memory when it is gone.
+      .make = []() -> std::shared_ptr<void> { return std::shared_ptr<T>(new T()); },
       .copy = [](const void* from) -> std::shared_ptr<void> {
-        return std::make_shared<T>(*static_cast<const T*>(from));
+        return std::shared_ptr<T>(new T(*static_cast<const T*>(from)));
       },
       .equal = [](const void* a, const void* b) { return *static_cast<const T*>(a) == *static_cast<const T*>(b); },
   };

@@ -60,6 +60,8 @@ class Connection {
   Progress handshake();
   Transfer read(char* buffer, size_t size);
   Transfer write(std::string_view data);
+  /// Whether bytes have been received that read() would give without asking the socket.
+  bool pending() const;
   /// Tells the peer, as far as that goes without waiting, that nothing more will come.
   void shut_down();
 

@@ -399,7 +399,8 @@ std::optional<Listener::Core::Wait> Listener::Core::write_answer(Client& client)
   client.request_begun = false;
   client.phase = Client::Phase::Reading;
   client.deadline = now() + settings.idle_timeout;
-  return std::nullopt;
+  // A client that waits for each answer has sent nothing yet: the socket need not be asked.
+  return client.reader.idle() && !client.connection->pending() ? std::optional(Wait::Read) : std::nullopt;
 }
 
 // Reads what the peer still sends: closing at once would reset the connection and could lose it our answer.

@@ -68,7 +68,7 @@ Chunk metadata_list(const Form& form, const registry::ListPage& page) {
   std::string out = head("PartialObjectMetadataList", "meta.k8s.io/" + form.version, page);
   for (const registry::Object& item : page.items) {
     if (out.back() != '[') out.push_back(',');
-    out.append(partial_metadata(item.metadata(), form.version));
+    out.append(partial_metadata(*item.metadata(), form.version));
   }
   return std::make_shared<std::string>(std::move(out.append("]}\n")));
 }
@@ -86,9 +86,9 @@ Chunk table_of_one(const Form& form, const client::AnyRef& object, const std::st
 
 Chunk protobuf_list(const Form& form, const registry::ListPage& page) {
   if (form.kind == Form::Kind::Metadata) {
+    std::vector<client::Ref<api::ObjectMeta>> held;  // decoded values live at least until they are written
     std::vector<const api::ObjectMeta*> items;
-    items.reserve(page.items.size());
-    for (const registry::Object& item : page.items) items.push_back(&item.metadata());
+    for (const registry::Object& item : page.items) items.push_back(held.emplace_back(item.metadata()).get());
     return chunk(api::encode_protobuf_metadata_list(meta_version(form), items, metadata_of(page)));
   }
   const api::KindInfo& kind = *form.served->kind;
@@ -178,7 +178,7 @@ Result<Form> negotiate(const Request& request, const registry::ServedKind& serve
 Result<Chunk> write_object(const Form& form, const registry::Object& object, WallTime now) {
   if (form.protobuf) return write_object(form, object.any(), now);
   if (form.kind == Form::Kind::Metadata)
-    return Chunk(std::make_shared<std::string>(partial_metadata(object.metadata(), form.version)));
+    return Chunk(std::make_shared<std::string>(partial_metadata(*object.metadata(), form.version)));
   Chunk json = object.shared_json();
   if (converts(form)) {
     TRY_ASSIGN(std::string converted, registry::in_version(*form.served, *json));

@@ -236,7 +236,7 @@ Result<Response> delete_object(Call& call) {
   if (!removal.gone || call.resource.strategy.returns_deleted) return answer(call, 200, removal.object);
   const api::KindInfo& kind = *call.served.kind;
   return Response(json_reply(
-      200, success_document(call.info.name, kind.group, kind.plural, removal.object.metadata().uid)));
+      200, success_document(call.info.name, kind.group, kind.plural, removal.object.metadata()->uid)));
 }
 
 Result<Response> delete_collection(Call& call) {

@@ -40,6 +40,21 @@ class Watch {
   virtual Result<WatchEvent> next(std::stop_token stop) = 0;
 };
 
+/// What happened to an object of any kind: its metadata as it is now, or for Deleted as it was last.
+struct MetadataEvent {
+  WatchEvent::Type type;
+  const api::KindInfo* kind;      // that it is stored as
+  Ref<api::ObjectMeta> metadata;
+};
+
+/// next() is called by one thread.
+class MetadataWatch {
+ public:
+  virtual ~MetadataWatch() = default;
+  /// As Watch::next; without bookmarks.
+  virtual Result<MetadataEvent> next(std::stop_token stop) = 0;
+};
+
 struct DeleteOptions {
   std::optional<std::int64_t> grace_seconds;
   std::string propagation;        // "", Orphan, Background or Foreground
@@ -60,6 +75,10 @@ class Client {
   /// Events after `resource_version` (a list's, or an earlier event's).
   virtual Result<std::unique_ptr<Watch>> watch(const api::KindInfo& kind, const ListOptions& options,
                                                const std::string& resource_version) = 0;
+  /// The metadata of all objects of `kinds` (none: of every kind, custom ones included), one Added each to `present`, and
+  /// then what happens to any of them, in the order in which it happened.
+  virtual Result<std::unique_ptr<MetadataWatch>> watch_metadata(
+      const std::vector<const api::KindInfo*>& kinds, const std::function<void(const MetadataEvent&)>& present) = 0;
   /// Returns the object as stored. An empty namespace_ in `key` for a namespaced kind means "default"; an empty name
   /// asks for generateName or for the name in the object's metadata.
   virtual Result<AnyRef> create(const AnyRef& object) = 0;

@@ -184,10 +184,12 @@ void AnyInformer::notify(const Change& change) {
   for (const Handler& handler : handlers_) handler(change.before, change.now);
 }
 
-AnyInformer& Informers::any(const api::KindInfo& kind) {
+AnyInformer& Informers::any(const api::KindInfo& kind, const std::string& field_selector) {
   MutexLock lock(mutex_);
-  std::unique_ptr<AnyInformer>& informer = informers_[&kind];
-  if (!informer) informer = std::make_unique<AnyInformer>(client_, clock_, kind);
+  std::unique_ptr<AnyInformer>& informer = informers_[{&kind, field_selector}];
+  if (!informer)
+    informer = std::make_unique<AnyInformer>(
+        client_, clock_, kind, ListOptions{.namespace_ = {}, .label_selector = {}, .field_selector = field_selector});
   return *informer;
 }
 

@@ -114,18 +114,19 @@ class Informer {
   AnyInformer* any_;
 };
 
-/// The informers of one client, one per kind, shared by all who ask. Components ask for theirs and register
+/// The informers of one client, one per kind (and selector), shared by all who ask. Components ask for theirs and register
 /// handlers, then start() runs all; stop() (or the destructor) joins them.
 class Informers {
  public:
   Informers(Client& client, Clock& clock) : client_(client), clock_(clock) {}
   ~Informers() { stop(); }
 
+  /// With a field selector: of the objects that it selects alone.
   template <class T>
-  Informer<T> of() {
-    return Informer<T>(any(api::kind_of<T>()));
+  Informer<T> of(const std::string& field_selector = "") {
+    return Informer<T>(any(api::kind_of<T>(), field_selector));
   }
-  AnyInformer& any(const api::KindInfo& kind);
+  AnyInformer& any(const api::KindInfo& kind, const std::string& field_selector = "");
   void start();
   bool wait_synced(std::stop_token stop);
   void stop();
@@ -134,7 +135,7 @@ class Informers {
   Client& client_;
   Clock& clock_;
   Mutex mutex_;
-  std::map<const api::KindInfo*, std::unique_ptr<AnyInformer>> informers_ GUARDED_BY(mutex_);
+  std::map<std::pair<const api::KindInfo*, std::string>, std::unique_ptr<AnyInformer>> informers_ GUARDED_BY(mutex_);
 };
 
 /// Remembers each key's last own write, so that a reconcile can tell that a cache is still behind it (the place of

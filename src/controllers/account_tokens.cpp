@@ -22,7 +22,7 @@ class AccountTokens final : public Controller {
       : Controller(context, "serviceaccount-token-controller"),
         root_ca_(std::move(root_ca)),
         sign_(std::move(sign)),
-        secrets_(context.informers.of<api::Secret>()),
+        secrets_(context.informers.of<api::Secret>(std::string("type=") + kType)),
         accounts_(context.informers.of<api::ServiceAccount>()) {
     secrets_.on_change([this](const Ref<api::Secret>&, const Ref<api::Secret>& now) {
       if (now && now->type == kType) queue().add(key_of(*now));

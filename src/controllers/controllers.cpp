@@ -4,10 +4,10 @@
 
 namespace skiff::controllers {
 
-Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : informers_(uses.informers) {
+Controllers::Controllers(const Uses& uses, const ControllersOptions& options)
+    : informers_(uses.informers), everything_(uses.client, uses.clock) {
   const Context context{uses.client, uses.informers, uses.clock, uses.random};
-  custom_ = std::make_unique<CustomKinds>(context);
-  all_.push_back(namespaces(context, options.served, *custom_));
+  all_.push_back(namespaces(context, options.served, everything_));
   all_.push_back(service_accounts(context));
   all_.push_back(root_ca(context, options.root_ca));
   all_.push_back(role_aggregation(context));
@@ -20,7 +20,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(replica_sets(context));
   all_.push_back(replication_controllers(context));
   all_.push_back(deployments(context));
-  all_.push_back(garbage_collector(context, options.served, *custom_));
+  all_.push_back(garbage_collector(context, options.served, everything_));
   all_.push_back(pod_garbage_collector(context));
   all_.push_back(api_service(context));
   all_.push_back(jobs(context));
@@ -28,7 +28,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(stateful_sets(context));
   all_.push_back(cron_jobs(context));
   all_.push_back(disruption_budgets(context));
-  all_.push_back(resource_quotas(context, options.served, *custom_, options.quota_pending));
+  all_.push_back(resource_quotas(context, options.served, everything_, options.quota_pending));
   all_.push_back(claim_protection(context));
   all_.push_back(volume_protection(context));
 }
@@ -36,14 +36,14 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
 Controllers::~Controllers() { stop(); }
 
 bool Controllers::start(std::stop_token stop) {
-  if (!informers_.wait_synced(std::move(stop))) return false;
+  everything_.start();
+  if (!informers_.wait_synced(stop) || !everything_.wait_synced(std::move(stop))) return false;
   for (const auto& controller : all_) controller->start();
-  custom_->start();
   return true;
 }
 
 void Controllers::stop() {
-  custom_->stop();
+  everything_.stop();
   for (const auto& controller : all_) controller->stop();
 }
 

@@ -11,11 +11,11 @@
 #include "client/certificate_authority.hpp"
 #include "client/client.hpp"
 #include "client/informer.hpp"
+#include "client/metadata_feed.hpp"
 
 namespace skiff::controllers {
 
 class Controller;
-class CustomKinds;
 
 /// The token of a service account, to be kept in `secret`.
 using AccountTokenSigner = std::function<Result<std::string>(const client::ObjectKey& secret,
@@ -57,7 +57,7 @@ class Controllers {
  private:
   client::Informers& informers_;
   std::vector<std::unique_ptr<Controller>> all_;
-  std::unique_ptr<CustomKinds> custom_;  // its handlers call the controllers: it goes first
+  client::MetadataFeed everything_;  // last: its handlers call the controllers
 };
 
 }  // namespace skiff::controllers

@@ -8,7 +8,6 @@
 #include "controllers/owner_graph.hpp"
 
 #include "api/gen/core.hpp"
-#include "api/gen/events.hpp"
 
 namespace skiff::controllers {
 namespace {
@@ -17,7 +16,6 @@ namespace {
 constexpr char kCheck[] = "check";
 constexpr char kOrphan[] = "orphan";
 constexpr int kMaxAttempts = 5;
-constexpr Duration kUnseenOwnerDelay = 1s;
 constexpr size_t kMaxRemembered = 10'000;
 
 struct Owners {
@@ -26,20 +24,13 @@ struct Owners {
 
 class GarbageCollector final : public Controller {
  public:
-  GarbageCollector(const Context& context, const Kinds& served, CustomKinds& custom)
+  GarbageCollector(const Context& context, const Kinds& served, client::MetadataFeed& everything)
       : Controller(context, "garbage-collector-controller", 4) {
-    for (const api::KindInfo* kind : served) {
-      // Events own nothing, are owned by nothing and are many.
-      if (kind == &api::kind_of<api::Event>() || kind == &api::kind_of<api::EventsEvent>()) continue;
-      if (!std::strstr(kind->verbs, "watch") || !std::strstr(kind->verbs, "delete")) continue;
-      served_.push_back(kind);
-      context.informers.any(*kind).on_change(
-          [this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
-    }
-    custom.on_change([this](const AnyRef& before, const AnyRef& now) {
-      // Once the definition is gone, nobody can be asked about what it defined.
-      if (!now) remember(before.metadata().uid);
-      changed(before, now);
+    for (const api::KindInfo* kind : served)
+      if (std::strstr(kind->verbs, "watch") && std::strstr(kind->verbs, "delete")) served_.push_back(kind);
+    everything.on_change([this](const client::MetadataEvent& event) { changed(event); });
+    everything.on_gap([this] {
+      for (const std::string& uid : graph_.all()) queue().add({kCheck, uid});
     });
   }
 
@@ -53,24 +44,23 @@ class GarbageCollector final : public Controller {
       return Requeue::never();
     }
     TRY(live);
-    if (key.namespace_ == kOrphan)
-      TRY(let_go(live.value()));
-    else
-      TRY(check(live.value()));
-    // An owner that was there just now and may go before its kind's watch begins would never be missed.
-    return has_unseen_owner(*node) ? Requeue::in(kUnseenOwnerDelay) : Requeue::never();
+    TRY(key.namespace_ == kOrphan ? let_go(live.value()) : check(live.value()));
+    return Requeue::never();
   }
 
  private:
-  void changed(const AnyRef& before, const AnyRef& now) {
-    if (before && (!now || now.metadata().uid != before.metadata().uid))
-      add(graph_.remove(before.metadata().uid));
-    if (!now) return;
-    bool same = before && before.metadata().uid == now.metadata().uid &&
-                before.metadata().ownerReferences == now.metadata().ownerReferences &&
-                before.metadata().finalizers == now.metadata().finalizers &&
-                before.metadata().deletionTimestamp == now.metadata().deletionTimestamp;
-    if (!same) add(graph_.put(node_of(now)));
+  void changed(const client::MetadataEvent& event) {
+    // Events own nothing, are owned by nothing and are many.
+    if (event.kind == &api::kind_of<api::Event>()) return;
+    if (event.type == client::WatchEvent::Type::Deleted) {
+      // Once the definition of a custom kind is gone, nobody can be asked about what it defined.
+      if (event.kind->type->open) remember(event.metadata->uid);
+      add(graph_.remove(event.metadata->uid));
+      return;
+    }
+    // Most objects neither have owners nor wait for dependents: the graph does without them.
+    OwnedNode node = node_of(*event.kind, *event.metadata);
+    if (!node.owners.empty() || node.waits || node.orphans || graph_.contains(node.uid)) add(graph_.put(node));
   }
 
   void add(const GraphWork& work) {
@@ -79,7 +69,7 @@ class GarbageCollector final : public Controller {
   }
 
   Status check(const AnyRef& object) {
-    OwnedNode node = node_of(object);
+    OwnedNode node = node_of(object.kind(), object.metadata());
     if (node.waits) return finish_foreground(object);
     if (node.deleting || node.owners.empty()) return ok();
     TRY_ASSIGN(Owners owners, classify(node));
@@ -120,12 +110,6 @@ class GarbageCollector final : public Controller {
     return kind && (kind->type->open || std::find(served_.begin(), served_.end(), kind) != served_.end());
   }
 
-  bool has_unseen_owner(const OwnedNode& node) {
-    return std::any_of(node.owners.begin(), node.owners.end(), [this](const api::OwnerReference& owner) {
-      return !graph_.find(owner.uid) && is_watched(client_.find_kind(owner.apiVersion, owner.kind));
-    });
-  }
-
   // The owner as the API has it; nothing when it does not exist. An owner of a kind that is not served counts
   // as existing: nobody can say that it does not.
   Result<std::optional<OwnedNode>> look_up(const api::OwnerReference& owner, const std::string& namespace_) {
@@ -137,7 +121,7 @@ class GarbageCollector final : public Controller {
     if (!live.ok() && live.error().code() == Code::NotFound) return std::optional<OwnedNode>();
     TRY(live);
     if (live.value().metadata().uid != owner.uid) return std::optional<OwnedNode>();
-    return std::optional(node_of(live.value()));
+    return std::optional(node_of(live.value().kind(), live.value().metadata()));
   }
 
   Status finish_foreground(const AnyRef& object) {
@@ -163,7 +147,7 @@ class GarbageCollector final : public Controller {
   }
 
   Status let_go(const AnyRef& owner) {
-    if (!node_of(owner).orphans) return ok();
+    if (!node_of(owner.kind(), owner.metadata()).orphans) return ok();
     for (const OwnedNode& dependent : graph_.dependents(owner.metadata().uid)) {
       Result<AnyRef> live = client_.get(*dependent.kind, dependent.key);
       if (!live.ok() && live.error().code() == Code::NotFound) continue;
@@ -241,8 +225,8 @@ class GarbageCollector final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, CustomKinds& custom) {
-  return std::make_unique<GarbageCollector>(context, served, custom);
+std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, client::MetadataFeed& everything) {
+  return std::make_unique<GarbageCollector>(context, served, everything);
 }
 
 }  // namespace skiff::controllers

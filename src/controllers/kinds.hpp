@@ -6,16 +6,16 @@
 #include <vector>
 
 #include "client/certificate_authority.hpp"
+#include "client/metadata_feed.hpp"
 #include "controllers/controller.hpp"
 #include "controllers/controllers.hpp"
-#include "controllers/custom_kinds.hpp"
 
 namespace skiff::controllers {
 
 /// Descriptors of the resources that the API server serves.
 using Kinds = std::vector<const api::KindInfo*>;
 
-std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served, CustomKinds& custom);
+std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served, client::MetadataFeed& everything);
 std::unique_ptr<Controller> service_accounts(const Context& context);
 /// Keeps ConfigMap kube-root-ca.crt with `root_ca` (PEM) in every namespace.
 std::unique_ptr<Controller> root_ca(const Context& context, std::string root_ca);
@@ -31,14 +31,14 @@ std::unique_ptr<Controller> endpoint_mirroring(const Context& context);
 std::unique_ptr<Controller> replica_sets(const Context& context);
 std::unique_ptr<Controller> replication_controllers(const Context& context);
 std::unique_ptr<Controller> deployments(const Context& context);
-std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, CustomKinds& custom);
+std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, client::MetadataFeed& everything);
 std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
 std::unique_ptr<Controller> jobs(const Context& context);
 std::unique_ptr<Controller> daemon_sets(const Context& context);
 std::unique_ptr<Controller> stateful_sets(const Context& context);
 std::unique_ptr<Controller> cron_jobs(const Context& context);
 std::unique_ptr<Controller> disruption_budgets(const Context& context);
-std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds& served, CustomKinds& custom,
+std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds& served, client::MetadataFeed& everything,
                                             const QuotaPending& pending);
 std::unique_ptr<Controller> claim_protection(const Context& context);
 std::unique_ptr<Controller> volume_protection(const Context& context);

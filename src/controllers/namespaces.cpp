@@ -25,16 +25,20 @@ bool has_verb(const api::KindInfo& kind, std::string_view verb) {
 
 class Namespaces final : public Controller {
  public:
-  Namespaces(const Context& context, const Kinds& served, CustomKinds& custom)
+  Namespaces(const Context& context, const Kinds& served, client::MetadataFeed& everything)
       : Controller(context, "namespace-controller", 2), namespaces_(context.informers.of<api::Namespace>()) {
-    for (const api::KindInfo* kind : served) {
-      if (!kind->namespaced || !has_verb(*kind, "delete") || !has_verb(*kind, "list")) continue;
-      content_.push_back(kind);
-      // The last object to go wakes its namespace: nobody has to ask again and again.
-      context.informers.any(*kind).on_change(
-          [this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
-    }
-    custom.on_change([this](const AnyRef& before, const AnyRef& now) { changed(before, now); });
+    for (const api::KindInfo* kind : served)
+      if (kind->namespaced && has_verb(*kind, "delete") && has_verb(*kind, "list")) content_.push_back(kind);
+    // The last object to go wakes its namespace: nobody has to ask again and again.
+    everything.on_change([this](const client::MetadataEvent& event) {
+      if (event.type != client::WatchEvent::Type::Deleted) return;
+      ObjectKey key{"", event.metadata->namespace_};
+      if (is_going(namespaces_.get(key))) queue().add(key);
+    });
+    everything.on_gap([this] {
+      for (const Ref<api::Namespace>& ns : namespaces_.list())
+        if (is_going(ns)) queue().add(key_of(*ns));
+    });
     namespaces_.on_change([this](const Ref<api::Namespace>&, const Ref<api::Namespace>& now) {
       if (is_going(now)) queue().add(key_of(*now));
     });
@@ -57,12 +61,6 @@ class Namespaces final : public Controller {
   }
 
  private:
-  void changed(const AnyRef& before, const AnyRef& now) {
-    if (now) return;
-    ObjectKey key{"", before.metadata().namespace_};
-    if (is_going(namespaces_.get(key))) queue().add(key);
-  }
-
   static bool is_going(const Ref<api::Namespace>& ns) { return ns && ns->metadata.deletionTimestamp; }
 
   // Pods first: what they still need while they stop (secrets, network policies) outlives them.
@@ -132,8 +130,8 @@ class Namespaces final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served, CustomKinds& custom) {
-  return std::make_unique<Namespaces>(context, served, custom);
+std::unique_ptr<Controller> namespaces(const Context& context, const Kinds& served, client::MetadataFeed& everything) {
+  return std::make_unique<Namespaces>(context, served, everything);
 }
 
 }  // namespace skiff::controllers

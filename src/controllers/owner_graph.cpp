@@ -11,10 +11,9 @@ bool contains(const std::vector<std::string>& list, std::string_view item) {
 
 }  // namespace
 
-OwnedNode node_of(const client::AnyRef& object) {
-  const api::ObjectMeta& metadata = object.metadata();
+OwnedNode node_of(const api::KindInfo& kind, const api::ObjectMeta& metadata) {
   OwnedNode node;
-  node.kind = &object.kind();
+  node.kind = &kind;
   node.key = client::key_of(metadata);
   node.uid = metadata.uid;
   node.owners = metadata.ownerReferences;
@@ -39,13 +38,13 @@ GraphWork OwnerGraph::put(const OwnedNode& node) {
   for (const api::OwnerReference& owner : node.owners) {
     dependents_[owner.uid].insert(node.uid);
     auto found = nodes_.find(owner.uid);
-    // An owner nobody has seen may not exist, and one that waits takes its dependents with it.
+    // An owner that is not in the graph may not exist, and one that waits takes its dependents with it.
     lost |= found == nodes_.end() || found->second.waits;
   }
-  if (lost || (node.waits && !known.waits)) work.check.push_back(node.uid);
+  bool owners_changed = known.owners != node.owners;
+  if ((lost && owners_changed) || (node.waits && !known.waits)) work.check.push_back(node.uid);
   if (node.orphans && !known.orphans) work.orphan.push_back(node.uid);
   // Waiting owners look again when a dependent begins to go or stops blocking them.
-  bool owners_changed = known.owners != node.owners;
   known = node;
   if (owners_changed || node.deleting)
     for (const api::OwnerReference& owner : node.owners) {
@@ -85,6 +84,13 @@ std::optional<OwnedNode> OwnerGraph::find(const std::string& uid) const {
 bool OwnerGraph::contains(const std::string& uid) const {
   MutexLock lock(mutex_);
   return nodes_.contains(uid);
+}
+
+std::vector<std::string> OwnerGraph::all() const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> uids;
+  for (const auto& [uid, node] : nodes_) uids.push_back(uid);
+  return uids;
 }
 
 std::vector<OwnedNode> OwnerGraph::dependents(const std::string& uid) const {

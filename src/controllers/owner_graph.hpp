@@ -1,5 +1,6 @@
 #pragma once
-// Which object depends on which, by UID, as the informers see it (pkg/controller/garbagecollector/graph.go).
+// Which object depends on which, by UID (pkg/controller/garbagecollector/graph.go). Only those that have owners, or are
+// going and have a say in what becomes of their dependents, are in the graph: an owner may be missing.
 
 #include <map>
 #include <optional>
@@ -26,7 +27,7 @@ struct OwnedNode {
   bool orphans = false;   // deleting with the orphan finalizer
 };
 
-OwnedNode node_of(const client::AnyRef& object);
+OwnedNode node_of(const api::KindInfo& kind, const api::ObjectMeta& metadata);
 
 /// What is to be looked at after a change; UIDs.
 struct GraphWork {
@@ -42,6 +43,7 @@ class OwnerGraph {
 
   std::optional<OwnedNode> find(const std::string& uid) const;
   bool contains(const std::string& uid) const;
+  std::vector<std::string> all() const;  // UIDs
   std::vector<OwnedNode> dependents(const std::string& uid) const;
 
  private:

@@ -7,7 +7,6 @@
 #include "api/gen/service.hpp"
 #include "api/gen/volume.hpp"
 #include "api/quota.hpp"
-#include "controllers/custom_kinds.hpp"
 #include "controllers/kinds.hpp"
 
 namespace skiff::controllers {
@@ -17,7 +16,7 @@ constexpr Duration kSoon = 5ms;  // another writer was at the quota
 
 class ResourceQuotas final : public Controller {
  public:
-  ResourceQuotas(const Context& context, const Kinds& served, const QuotaPending& pending)
+  ResourceQuotas(const Context& context, const Kinds& served, client::MetadataFeed& everything, const QuotaPending& pending)
       : Controller(context, "resourcequota-controller", 2),
         pending_(pending),
         kinds_(served),
@@ -28,20 +27,17 @@ class ResourceQuotas final : public Controller {
         queue().add(key_of(*now));
     });
     std::erase_if(kinds_, [](const api::KindInfo* kind) { return !kind->namespaced || kind == &api::kind_of<api::Event>(); });
-    for (const api::KindInfo* kind : kinds_)
-      context.informers.any(*kind).on_change([this](const AnyRef& before, const AnyRef& now) { see(before, now); });
-  }
-
-  void see(const AnyRef& before, const AnyRef& now) {
-    if (!before) return;
-    const std::string& namespace_ = before.metadata().namespace_;
-    if (!now || counts_less(before, now)) {
-      for (const Ref<api::ResourceQuota>& quota : quotas_.list(namespace_)) queue().add(key_of(*quota));
-    } else if (now.metadata().deletionTimestamp && !before.metadata().deletionTimestamp && now.as<api::Pod>()) {
-      // Should its node never answer, the pod counts until its time to stop is over.
-      auto left = std::chrono::seconds(now.metadata().deletionGracePeriodSeconds.value_or(0) + 2);
-      for (const Ref<api::ResourceQuota>& quota : quotas_.list(namespace_)) queue().add_after(key_of(*quota), left);
-    }
+    everything.on_change([this](const client::MetadataEvent& event) {
+      if (event.type == client::WatchEvent::Type::Deleted) count_soon(event.metadata->namespace_);
+    });
+    everything.on_gap([this] { count_soon(""); });
+    // What counts less, or soon will, while it exists.
+    context.informers.of<api::Service>().on_change([this](const Ref<api::Service>& before, const Ref<api::Service>& now) {
+      if (before && now && before->spec != now->spec) count_soon(now->metadata.namespace_);
+    });
+    context.informers.of<api::Pod>().on_change([this](const Ref<api::Pod>& before, const Ref<api::Pod>& now) {
+      if (before && now) pod_changed(*before, *now);
+    });
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
@@ -61,12 +57,18 @@ class ResourceQuotas final : public Controller {
   }
 
  private:
-  // Only what can become less while it exists.
-  static bool counts_less(const AnyRef& before, const AnyRef& now) {
-    if (before.metadata().uid != now.metadata().uid) return true;
-    if (auto pod = now.as<api::Pod>()) return api::is_finished(*pod) && !api::is_finished(*before.as<api::Pod>());
-    if (auto service = now.as<api::Service>()) return service->spec != before.as<api::Service>()->spec;
-    return false;
+  // In one namespace, or in all.
+  void count_soon(const std::string& namespace_) {
+    for (const Ref<api::ResourceQuota>& quota : quotas_.list(namespace_)) queue().add(key_of(*quota));
+  }
+
+  void pod_changed(const api::Pod& before, const api::Pod& now) {
+    if (api::is_finished(now) && !api::is_finished(before)) count_soon(now.metadata.namespace_);
+    if (!now.metadata.deletionTimestamp || before.metadata.deletionTimestamp) return;
+    // Should its node never answer, the pod counts until its time to stop is over.
+    auto left = std::chrono::seconds(now.metadata.deletionGracePeriodSeconds.value_or(0) + 2);
+    for (const Ref<api::ResourceQuota>& quota : quotas_.list(now.metadata.namespace_))
+      queue().add_after(key_of(*quota), left);
   }
 
   Result<api::ResourceList> count(const api::ResourceQuota& quota) {
@@ -95,11 +97,9 @@ class ResourceQuotas final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds& served, CustomKinds& custom,
-                                            const QuotaPending& pending) {
-  auto controller = std::make_unique<ResourceQuotas>(context, served, pending);
-  custom.on_change([quotas = controller.get()](const AnyRef& before, const AnyRef& now) { quotas->see(before, now); });
-  return controller;
+std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds& served,
+                                            client::MetadataFeed& everything, const QuotaPending& pending) {
+  return std::make_unique<ResourceQuotas>(context, served, everything, pending);
 }
 
 }  // namespace skiff::controllers

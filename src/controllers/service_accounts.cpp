@@ -27,7 +27,7 @@ class InEveryNamespace : public Controller {
       : Controller(context, std::move(name)),
         object_name_(std::move(object_name)),
         namespaces_(context.informers.of<api::Namespace>()),
-        objects_(context.informers.of<T>()) {
+        objects_(context.informers.of<T>("metadata.name=" + object_name_)) {
     namespaces_.on_change([this](const Ref<api::Namespace>&, const Ref<api::Namespace>& now) {
       if (now) queue().add(key_of(*now));
     });

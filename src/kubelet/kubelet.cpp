@@ -55,14 +55,12 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       registration_(parts.client, parts.clock, description_),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),
-      config_maps_(parts.client, parts.clock, api::kind_of<api::ConfigMap>()),
-      secrets_(parts.client, parts.clock, api::kind_of<api::Secret>()) {}
+      config_(parts.client, parts.clock, {&api::kind_of<api::ConfigMap>(), &api::kind_of<api::Secret>()}) {}
 
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
   pods_.stop();
-  config_maps_.stop();
-  secrets_.stop();
+  config_.stop();
   workers_.stop();  // before the probes and hooks it reaches through the runtime go
 }
 
@@ -119,13 +117,9 @@ void Kubelet::watch_pods() {
 }
 
 void Kubelet::watch_config() {
-  auto tell = [this](bool secret) {
-    return [this, secret](const client::AnyRef& before, const client::AnyRef& now) {
-      if (adopted_) workers_.config_changed(secret, client::key_of((now ? now : before).metadata()));
-    };
-  };
-  config_maps_.on_change(tell(false));
-  secrets_.on_change(tell(true));
+  config_.on_change([this](const client::MetadataEvent& event) {
+    if (adopted_) workers_.config_changed(event.kind == &api::kind_of<api::Secret>(), client::key_of(*event.metadata));
+  });
 }
 
 Status Kubelet::adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live) {
@@ -211,8 +205,7 @@ Status Kubelet::run() {
   watch_pods();
   watch_config();
   pods_.start();
-  config_maps_.start();
-  secrets_.start();
+  config_.start();
   if (!pods_.wait_synced({})) return error(Code::Canceled, "the kubelet was stopped while it started");
   TRY(adopt_all());
   workers_.start(runtime_, spec_.workers);

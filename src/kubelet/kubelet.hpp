@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "client/informer.hpp"
+#include "client/metadata_feed.hpp"
 #include "kubelet/node_access.hpp"
 #include "kubelet/node_registration.hpp"
 #include "kubelet/pod_workers.hpp"
@@ -89,7 +90,8 @@ class Kubelet {
   std::shared_ptr<KubeletAccess> access_;
   NodeRegistration registration_;
   std::atomic<bool> adopted_{false};
-  client::AnyInformer pods_, config_maps_, secrets_;
+  client::AnyInformer pods_;
+  client::MetadataFeed config_;  // ConfigMaps and Secrets
 };
 
 }  // namespace skiff::kubelet

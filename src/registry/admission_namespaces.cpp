@@ -34,7 +34,7 @@ Status check_namespace(const PluginContext& context, const Attributes& attribute
   if (!enters) return ok();
   const Resource& namespaces = context.registry.of(api::kind_of<api::Namespace>());
   TRY_ASSIGN(Object object, context.registry.get(namespaces, {"", attributes.key.namespace_}));
-  if (object.metadata().deletionTimestamp) return terminating(attributes);
+  if (object.metadata()->deletionTimestamp) return terminating(attributes);
   return ok();
 }
 

@@ -46,6 +46,7 @@ Catalogue::Catalogue(std::vector<const ServedKind*> served, std::uint64_t genera
   for (const ServedKind* one : served_) {
     by_name_.emplace(Name{one->kind->group, one->kind->version, one->kind->plural}, one);
     by_kind_name_.emplace(std::pair(one->kind->api_version(), std::string_view(one->kind->kind)), one);
+    by_place_.emplace(std::pair(one->resource->kind->group, one->resource->kind->plural), one->resource);
     by_kind_.emplace(one->resource->kind, one->resource);
   }
 }
@@ -53,6 +54,11 @@ Catalogue::Catalogue(std::vector<const ServedKind*> served, std::uint64_t genera
 const ServedKind* Catalogue::find(std::string_view group, std::string_view version, std::string_view plural) const {
   auto found = by_name_.find(Name{group, version, plural});
   return found == by_name_.end() ? nullptr : found->second;
+}
+
+const Resource* Catalogue::stored_as(std::string_view group, std::string_view plural) const {
+  auto found = by_place_.find(std::pair(group, plural));
+  return found == by_place_.end() ? nullptr : found->second;
 }
 
 const ServedKind* Catalogue::find_kind(std::string_view api_version, std::string_view kind) const {

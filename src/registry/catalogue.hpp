@@ -60,6 +60,8 @@ class Catalogue {
   const ServedKind* find(std::string_view group, std::string_view version, std::string_view plural) const;
   /// By apiVersion and kind, as owner references name objects. Null when there is none.
   const ServedKind* find_kind(std::string_view api_version, std::string_view kind) const;
+  /// The resource that is stored under these names. Null when there is none.
+  const Resource* stored_as(std::string_view group, std::string_view plural) const;
   /// The resource that stores objects of `kind`; null when there is none.
   const Resource* of(const api::KindInfo& kind) const;
   const std::vector<const ServedKind*>& served() const { return served_; }
@@ -71,6 +73,7 @@ class Catalogue {
   std::vector<const ServedKind*> served_;
   std::map<Name, const ServedKind*> by_name_;
   std::map<std::pair<std::string, std::string_view>, const ServedKind*, std::less<>> by_kind_name_;
+  std::map<std::pair<std::string_view, std::string_view>, const Resource*> by_place_;
   std::unordered_map<const api::KindInfo*, const Resource*> by_kind_;
   std::uint64_t generation_;
 };

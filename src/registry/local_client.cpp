@@ -1,15 +1,13 @@
 #include "registry/local_client.hpp"
 
-#include <deque>
 #include <set>
 
 #include "api/defaults.hpp"
 #include "registry/paging.hpp"
+#include "registry/waiting_events.hpp"
 
 namespace skiff::registry {
 namespace {
-
-constexpr size_t kMaxWaiting = 100'000;  // events of one informer before it must list again
 
 Result<ListQuery> query_of(const client::ListOptions& options) {
   ListQuery query;
@@ -21,7 +19,7 @@ Result<ListQuery> query_of(const client::ListOptions& options) {
 
 class LocalWatch final : public client::Watch, public EventSink {
  public:
-  explicit LocalWatch(Clock& clock) : clock_(clock) {}
+  explicit LocalWatch(Clock& clock) : events_(clock) {}
 
   Status start(Registry& registry, const Resource& resource, const ListQuery& query, store::Revision after) {
     TRY_ASSIGN(watch_, registry.watch(resource, query, after, *this));
@@ -29,33 +27,20 @@ class LocalWatch final : public client::Watch, public EventSink {
   }
 
   Result<client::WatchEvent> next(std::stop_token stop) override {
-    MutexLock lock(mutex_);
-    while (waiting_.empty() && !over_ && !stop.stop_requested()) clock_.wait(mutex_, changed_, stop);
-    if (stop.stop_requested()) return Error(Code::Canceled, "watch stopped");
-    if (waiting_.empty()) return *over_;
-    ObjectEvent event = std::move(waiting_.front());
-    waiting_.pop_front();
-    return client::WatchEvent{type_of(event.type), event.object.any(), std::to_string(event.revision)};
+    TRY_ASSIGN(Waiting waiting, events_.next(stop));
+    return client::WatchEvent{type_of(waiting.event.type), waiting.event.object.any(), std::to_string(waiting.event.revision)};
   }
 
-  void on_event(const ObjectEvent& event) override {
-    MutexLock lock(mutex_);
-    if (over_) return;
-    if (waiting_.size() >= kMaxWaiting) {
-      over_ = Error(Code::Expired, "watch fell behind");
-      waiting_.clear();
-    } else {
-      waiting_.push_back(event);
-    }
-    changed_.notify_all();
-  }
-  void on_closed(const Error& why) override {
-    MutexLock lock(mutex_);
-    if (!over_) over_ = why;
-    changed_.notify_all();
-  }
+  // The typed value that the writer made is kept for the reader, who would have to decode it again.
+  void on_event(const ObjectEvent& event) override { events_.push({event, event.object.record()->view()}); }
+  void on_closed(const Error& why) override { events_.close(why); }
 
  private:
+  struct Waiting {
+    ObjectEvent event;
+    std::shared_ptr<const void> typed;
+  };
+
   static client::WatchEvent::Type type_of(ObjectEvent::Type type) {
     switch (type) {
       case ObjectEvent::Type::Added: return client::WatchEvent::Type::Added;
@@ -65,11 +50,7 @@ class LocalWatch final : public client::Watch, public EventSink {
     return client::WatchEvent::Type::Modified;
   }
 
-  Clock& clock_;
-  Mutex mutex_;
-  CondVar changed_;
-  std::deque<ObjectEvent> waiting_ GUARDED_BY(mutex_);
-  std::optional<Error> over_ GUARDED_BY(mutex_);
+  WaitingEvents<Waiting> events_;
   std::unique_ptr<ObjectWatch> watch_;  // last: no event arrives once it is gone
 };
 
@@ -114,6 +95,11 @@ Result<std::unique_ptr<client::Watch>> LocalClient::watch(const api::KindInfo& k
   auto watch = std::make_unique<LocalWatch>(clock_);
   TRY(watch->start(registry_, registry_.of(kind), query, after));
   return watch;
+}
+
+Result<std::unique_ptr<client::MetadataWatch>> LocalClient::watch_metadata(
+    const std::vector<const api::KindInfo*>& kinds, const std::function<void(const client::MetadataEvent&)>& present) {
+  return registry_.watch_metadata(kinds, present);
 }
 
 Result<AnyRef> LocalClient::create(const AnyRef& object) {

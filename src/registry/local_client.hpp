@@ -23,6 +23,9 @@ class LocalClient final : public client::Client {
   Result<client::AnyList> list(const api::KindInfo& kind, const client::ListOptions& options) override;
   Result<std::unique_ptr<client::Watch>> watch(const api::KindInfo& kind, const client::ListOptions& options,
                                                const std::string& resource_version) override;
+  Result<std::unique_ptr<client::MetadataWatch>> watch_metadata(
+      const std::vector<const api::KindInfo*>& kinds,
+      const std::function<void(const client::MetadataEvent&)>& present) override;
   Result<AnyRef> create(const AnyRef& object) override;
   Result<AnyRef> update(const AnyRef& object) override;
   Result<AnyRef> update_status(const AnyRef& object) override;

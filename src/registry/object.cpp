@@ -9,6 +9,7 @@
 namespace skiff::registry {
 
 AnyRef Object::any() const {
+  if (typed_) return AnyRef(*kind_, typed_);
   if (std::shared_ptr<const void> view = record_->view()) return AnyRef(*kind_, std::move(view));
   std::shared_ptr<void> value = kind_->type->ops->make();
   // Stored bytes were encoded by this program from a valid object; bytes that do not decode mean a damaged database.

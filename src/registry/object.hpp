@@ -8,12 +8,13 @@ namespace skiff::registry {
 using client::AnyRef;
 using client::ObjectKey;
 
-/// A stored object: its bytes, serialised once, and its typed value, decoded when first asked for. Cheap to copy,
-/// shared and immutable; any thread.
+/// A stored object: its bytes, serialised once, and its typed value, which lives as long as anybody uses it (informers
+/// keep theirs) and is decoded anew after that. Cheap to copy, shared and immutable; any thread.
 class Object {
  public:
   Object() = default;
-  Object(const api::KindInfo& kind, store::RecordRef record) : kind_(&kind), record_(std::move(record)) {}
+  Object(const api::KindInfo& kind, store::RecordRef record, std::shared_ptr<const void> typed = nullptr)
+      : kind_(&kind), record_(std::move(record)), typed_(std::move(typed)) {}
 
   explicit operator bool() const { return record_ != nullptr; }
   const api::KindInfo& kind() const { return *kind_; }
@@ -24,11 +25,15 @@ class Object {
   store::Revision revision() const { return record_->modified; }
 
   AnyRef any() const;
-  const api::ObjectMeta& metadata() const { return *static_cast<const api::ObjectMeta*>(any().get()); }
+  client::Ref<api::ObjectMeta> metadata() const {
+    AnyRef typed = any();
+    return {typed.shared(), static_cast<const api::ObjectMeta*>(typed.get())};
+  }
 
  private:
   const api::KindInfo* kind_ = nullptr;
   store::RecordRef record_;
+  std::shared_ptr<const void> typed_;  // where it was at hand when this was made
 };
 
 }  // namespace skiff::registry

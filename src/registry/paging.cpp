@@ -30,9 +30,9 @@ Result<ContinueToken> decode_continue(std::string_view text) {
 
 namespace {
 
-std::map<std::string, std::string> fields_of(const Resource& resource, const Object& object) {
+std::map<std::string, std::string> fields_of(const Resource& resource, const AnyRef& object) {
   std::map<std::string, std::string> fields;
-  if (resource.strategy.selectable_fields) fields = resource.strategy.selectable_fields(object.any().get());
+  if (resource.strategy.selectable_fields) fields = resource.strategy.selectable_fields(object.get());
   fields["metadata.name"] = object.metadata().name;
   if (resource.kind->namespaced) fields["metadata.namespace"] = object.metadata().namespace_;
   return fields;
@@ -54,10 +54,25 @@ bool selects_all(const ListQuery& query) {
   return query.labels.selects_everything() && query.fields.selects_everything();
 }
 
+namespace {
+
+// Whether the name, which needs no decoding, rules the object out.
+bool has_other_name(const ListQuery& query, const Object& object) {
+  const std::string& key = object.record()->key;
+  std::string_view name = std::string_view(key).substr(key.rfind('/') + 1);
+  return !key.empty() && std::any_of(query.fields.terms().begin(), query.fields.terms().end(), [&](const auto& term) {
+    return term.field == "metadata.name" && (term.value == name) != term.equal;
+  });
+}
+
+}  // namespace
+
 bool selects(const Resource& resource, const ListQuery& query, const Object& object) {
-  if (!query.labels.matches(object.metadata().labels)) return false;
+  if (has_other_name(query, object)) return false;
+  AnyRef typed = object.any();
+  if (!query.labels.matches(typed.metadata().labels)) return false;
   if (query.fields.selects_everything()) return true;
-  std::map<std::string, std::string> fields = fields_of(resource, object);
+  std::map<std::string, std::string> fields = fields_of(resource, typed);
   return std::all_of(query.fields.terms().begin(), query.fields.terms().end(), [&](const auto& term) {
     auto field = fields.find(term.field);
     return (field != fields.end() ? field->second == term.value : term.value.empty()) == term.equal;

@@ -169,11 +169,12 @@ Status check_pod_security(const PluginContext& context, const Attributes& attrib
   const Resource& namespaces = context.registry.of(api::kind_of<api::Namespace>());
   Result<Object> found = context.registry.get(namespaces, {"", attributes.key.namespace_});
   if (!found.ok()) return ok();  // nothing new comes into a namespace that is not there
-  const auto& labels = found.value().metadata().labels;
+  const client::Ref<api::ObjectMeta> metadata = found.value().metadata();
+  const auto& labels = metadata->labels;
   auto labelled = labels.lower_bound(kPrefix);
   if (labelled == labels.end() || !labelled->first.starts_with(kPrefix)) return ok();
   if (pod && !is_significant(attributes, *pod)) return ok();
-  return evaluate(attributes, shape, found.value().metadata(), pod != nullptr);
+  return evaluate(attributes, shape, *metadata, pod != nullptr);
 }
 
 }  // namespace skiff::registry

@@ -178,7 +178,7 @@ Result<Draft> Registry::decode(const ServedKind& served, std::string_view body, 
 Result<Object> Registry::get(const Resource& resource, const ObjectKey& key) const {
   if (resource.strategy.make_all) {
     for (Object& object : made(resource))
-      if (object.metadata().name == key.name) return std::move(object);
+      if (object.metadata()->name == key.name) return std::move(object);
     return api::not_found(*resource.kind, key.name);
   }
   Result<store::RecordRef> record = store_.get(resource.key(key));

@@ -123,6 +123,11 @@ class Registry {
   /// Events after `after`; pages and events agree on revisions. Expired: `after` is older than the history.
   Result<std::unique_ptr<ObjectWatch>> watch(const Resource& resource, const ListQuery& query, store::Revision after,
                                              EventSink& sink) const;
+  /// As Client::watch_metadata.
+  Result<std::unique_ptr<client::MetadataWatch>> watch_metadata(
+      const std::vector<const api::KindInfo*>& kinds, const std::function<void(const client::MetadataEvent&)>& present);
+  /// The kind of what the store keeps under `key`, also when it is no longer served; null when it never was.
+  const api::KindInfo* kind_at(std::string_view key) const;
   store::Revision revision() const { return store_.revision(); }
   /// Whether a namespace has any; cheap.
   bool any_in(const Resource& resource, const std::string& namespace_) const;

@@ -102,7 +102,7 @@ Result<std::vector<Object>> Registry::remove_collection(const Resource& resource
   TRY_ASSIGN(ListPage page, list(resource, query));
   std::vector<Object> removed;
   for (const Object& object : page.items) {
-    Result<Removal> removal = remove(resource, client::key_of(object.metadata()), options, context);
+    Result<Removal> removal = remove(resource, client::key_of(*object.metadata()), options, context);
     if (removal.ok()) removed.push_back(removal.value().object);
     else if (removal.error().code() != Code::NotFound) return std::move(removal).error();
   }

@@ -88,7 +88,7 @@ Result<AnyRef> issue_token(Registry& registry, const Resource& accounts, const O
   if (!signer) return Error(Code::Unavailable, "service account tokens cannot be signed yet");
   request.metadata.name = key.name;
   request.metadata.namespace_ = key.namespace_;
-  TRY(signer(key, account.metadata().uid, draft));
+  TRY(signer(key, account.metadata()->uid, draft));
   return draft.any();
 }
 

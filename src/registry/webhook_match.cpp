@@ -53,7 +53,7 @@ Result<bool> selects_namespace(const Registry& registry, const Webhook& webhook,
   if (is_namespace(attributes)) return attributes.old && selector.matches(attributes.old.metadata().labels);
   const Resource& namespaces = registry.of(api::kind_of<api::Namespace>());
   TRY_ASSIGN(Object found, registry.get(namespaces, {"", attributes.key.namespace_}));
-  return selector.matches(found.metadata().labels);
+  return selector.matches(found.metadata()->labels);
 }
 
 Result<bool> selects_object(const Webhook& webhook, const Attributes& attributes) {

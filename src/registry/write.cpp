@@ -29,15 +29,15 @@ Result<Object> write_draft(store::Store& store, const Resource& resource, Draft 
                      }};
   if (kind == store::Write::Kind::Delete) write.value.clear(), write.revision_at.reset(), write.view = nullptr;
   TRY_ASSIGN(store::RecordRef record, store.write(std::move(write)));
-  return Object(*draft.kind, std::move(record));
+  return kind == store::Write::Kind::Delete ? Object(*draft.kind, std::move(record))
+                                            : Object(*draft.kind, std::move(record), draft.value);
 }
 
 Object unwritten(const Draft& draft, const std::string& resource_version) {
   draft.metadata().resourceVersion = resource_version;
   auto record = std::make_shared<store::Record>();
   record->value = api::encode_json(*draft.kind->type, draft.value.get());
-  record->set_view(draft.value);
-  return Object(*draft.kind, std::move(record));
+  return Object(*draft.kind, std::move(record), draft.value);
 }
 
 bool is_held(const Resource& resource, const Draft& draft) {

@@ -90,10 +90,10 @@ void Batch::add(PendingWrite& pending) {
   events.push_back(std::move(event));
 }
 
-void Batch::build_views() const {
+void Batch::build_views() {
   for (size_t i = 0; i < accepted.size(); ++i)
     if (const Write& write = accepted[i]->write; write.view)
-      events[i]->record->set_view(write.view(events[i]->revision));
+      views_.push_back(events[i]->record->set_view(write.view(events[i]->revision)));
 }
 
 }  // namespace skiff::store

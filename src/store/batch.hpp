@@ -28,8 +28,8 @@ class Batch {
 
   /// Decides one write, as if all before it had happened. A refused write takes no revision.
   void add(PendingWrite& pending);
-  /// After the commit: builds the views that the writes brought.
-  void build_views() const;
+  /// After the commit: builds the views that the writes brought and keeps them as long as the batch lives.
+  void build_views();
 
   std::vector<EventRef> events;
   DiskBatch disk;
@@ -40,6 +40,7 @@ class Batch {
   RecordRef current(std::string_view key) const;
 
   const Index& index_;
+  std::vector<std::shared_ptr<const void>> views_;
 };
 
 }  // namespace skiff::store

@@ -1,14 +1,38 @@
 #include "store/record.hpp"
 
 #include <string>
+#include <thread>
 
 namespace skiff::store {
 
+namespace {
+
+// Held for the copy of a pointer only.
+class Spin {
+ public:
+  explicit Spin(std::atomic_flag& busy) : busy_(busy) {
+    while (busy_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  ~Spin() { busy_.clear(std::memory_order_release); }
+  Spin(const Spin&) = delete;
+  Spin& operator=(const Spin&) = delete;
+
+ private:
+  std::atomic_flag& busy_;
+};
+
+}  // namespace
+
+std::shared_ptr<const void> Record::view() const {
+  Spin spin(view_busy_);
+  return view_.lock();
+}
+
 std::shared_ptr<const void> Record::set_view(std::shared_ptr<const void> view) const {
-  auto held = std::make_unique<const std::shared_ptr<const void>>(std::move(view));
-  const std::shared_ptr<const void>* expected = nullptr;
-  if (view_.compare_exchange_strong(expected, held.get(), std::memory_order_acq_rel)) return *held.release();
-  return *expected;
+  Spin spin(view_busy_);
+  if (std::shared_ptr<const void> first = view_.lock()) return first;
+  view_ = view;
+  return view;
 }
 
 std::shared_ptr<Record> restamped(const Record& record, Revision revision) {

@@ -22,7 +22,6 @@ using RecordRef = std::shared_ptr<const Record>;
 /// One version of one key. Immutable and shared by readers, watchers and the API's caches.
 struct Record {
   Record() = default;
-  ~Record() { delete view_.load(std::memory_order_acquire); }
   Record(const Record&) = delete;
   Record& operator=(const Record&) = delete;
 
@@ -34,17 +33,15 @@ struct Record {
   bool durable = true;                // false: this version was never on disk
   RecordRef stored;  // for a version that is not: the durable one that returns after a restart, or null
 
-  /// One lazily built, immutable interpretation of `value` (the registry keeps its typed object here), or
-  /// null. Any thread, never blocks.
-  std::shared_ptr<const void> view() const {
-    const auto* held = view_.load(std::memory_order_acquire);
-    return held ? *held : nullptr;
-  }
-  /// Keeps `view` unless another thread was first; returns the one that stays. Any thread, never blocks.
+  /// An immutable interpretation of `value` that somebody made (the registry's typed object), while anybody uses it; else
+  /// null. Any thread, never blocks for long.
+  std::shared_ptr<const void> view() const;
+  /// Keeps `view` unless there is one already; returns the one that stays. Any thread, never blocks for long.
   std::shared_ptr<const void> set_view(std::shared_ptr<const void> view) const;
 
  private:
-  mutable std::atomic<const std::shared_ptr<const void>*> view_ = nullptr;
+  mutable std::atomic_flag view_busy_;  // guards view_ for the moment of a copy
+  mutable std::weak_ptr<const void> view_;
 };
 
 /// `record` as of `revision`: its value carries that revision instead of its own, all else is the same.
@@ -71,8 +68,9 @@ struct Write {
   /// false: memory only (leases, heartbeats of in-process nodes). Such a version is gone after a restart,
   /// when the last durable version of the key, if any, returns.
   bool durable = true;
-  /// Builds the new record's view, given its revision. Optional; called at most once, on the writer thread,
-  /// before anyone sees the record: it must be quick, must not block and must not call the store.
+  /// Builds the new record's view, given its revision; it lives at least until all watches have had the event. Optional;
+  /// called at most once, on the writer thread, before anyone sees the record: it must be quick, must not block and must
+  /// not call the store.
   std::function<std::shared_ptr<const void>(Revision)> view;
 };
 

@@ -51,12 +51,14 @@ struct Cluster {
   /// "manager/operation/subresource" of each entry.
   std::string managers() {
     std::string all;
-    for (const api::ManagedFieldsEntry& one : get()->metadata.managedFields)
+    auto deployment = get();
+    for (const api::ManagedFieldsEntry& one : deployment->metadata.managedFields)
       all += (all.empty() ? "" : " ") + one.manager + "/" + one.operation + (one.subresource.empty() ? "" : "/" + one.subresource);
     return all;
   }
   std::string fields(const std::string& manager) {
-    for (const api::ManagedFieldsEntry& one : get()->metadata.managedFields)
+    auto deployment = get();
+    for (const api::ManagedFieldsEntry& one : deployment->metadata.managedFields)
       if (one.manager == manager) return one.fieldsV1.json;
     return "";
   }

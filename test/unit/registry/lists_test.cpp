@@ -37,7 +37,7 @@ struct Maps {
 
 std::string names(const ListPage& page) {
   std::string all;
-  for (const Object& object : page.items) all += object.metadata().name;
+  for (const Object& object : page.items) all += object.metadata()->name;
   return all;
 }
 

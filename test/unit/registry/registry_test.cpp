@@ -98,8 +98,8 @@ TEST_CASE("generateName gives fresh names") {
   Cluster c;
   Object a = c.create<api::ConfigMap>(R"({"metadata":{"generateName":"a-"}})").value();
   Object b = c.create<api::ConfigMap>(R"({"metadata":{"generateName":"a-"}})").value();
-  CHECK(a.metadata().name.size() == 7);
-  CHECK(a.metadata().name != b.metadata().name);
+  CHECK(a.metadata()->name.size() == 7);
+  CHECK(a.metadata()->name != b.metadata()->name);
 }
 
 TEST_CASE("updates are compared and swapped") {
@@ -157,7 +157,7 @@ TEST_CASE("finalizers hold an object until they are gone") {
   const Resource& maps = c.resource<api::ConfigMap>();
   Removal removal = c.registry.remove(maps, {"default", "a"}, {}, context).value();
   CHECK_FALSE(removal.gone);
-  CHECK(static_cast<bool>(removal.object.metadata().deletionTimestamp));
+  CHECK(static_cast<bool>(removal.object.metadata()->deletionTimestamp));
   REQUIRE(c.registry.patch(as_stored(maps), {"default", "a"}, client::PatchType::Merge, R"({"metadata":{"finalizers":null}})", "",
                            context).ok());
   CHECK(c.registry.get(maps, {"default", "a"}).error().code() == Code::NotFound);

@@ -71,18 +71,41 @@ TEST_CASE("the revision is spliced into the value") {
   CHECK(store->write(bad).error().code() == Code::Internal);
 }
 
-TEST_CASE("a view is built once, before anyone sees the record") {
+namespace {
+
+// Uses the view of each record that it is told of, as an informer does.
+struct ViewKeeper final : WatchSink {
+  void on_events(std::span<const EventRef> events) override {
+    for (const EventRef& event : events) views.push_back(event->record->view());
+  }
+  void on_closed(const Error&) override {}
+  std::vector<std::shared_ptr<const void>> views;
+};
+
+}  // namespace
+
+TEST_CASE("a view is built once, before anyone sees the record, and lives while it is used") {
   auto store = open({});
+  ViewKeeper keeper;
+  auto watch = store->watch("", 0, keeper).value();
   Write write = create("/a", "one");
   write.view = [](Revision revision) {
     return std::make_shared<const std::string>(fmt::format("at {}", revision));
   };
   RecordRef record = must(*store, write);
+  must(*store, create("/b"));  // the first batch has been delivered
+  REQUIRE(keeper.views.size() >= 1);
   auto view = std::static_pointer_cast<const std::string>(record->view());
   REQUIRE(view);
   CHECK(*view == "at 1");
   auto kept = record->set_view(std::make_shared<const std::string>("later"));  // the first one stays
   CHECK(kept == view);
+  kept = view = nullptr;
+  watch.reset();
+  keeper.views.clear();
+  CHECK_FALSE(record->view());
+  auto again = record->set_view(std::make_shared<const std::string>("anew"));
+  CHECK(record->view() == again);
 }
 
 TEST_CASE("list: order, prefix, pages and the number that remains") {
