@@ -48,7 +48,7 @@ TEST_CASE("a metadata watch tells what is there, then what happens, of all kinds
   cluster.make("a");
   std::vector<std::string> present;
   auto all = cluster.client.watch_metadata({}, [&](const client::MetadataEvent& event) { present.push_back(text(event)); }).value();
-  CHECK(present == std::vector<std::string>{"+namespaces/default default", "+configmaps/a a"});
+  CHECK(present == std::vector<std::string>{"+configmaps/a a", "+namespaces/default default"});
   present.clear();
   auto maps = cluster.client.watch_metadata({&kMaps}, [&](const client::MetadataEvent& event) { present.push_back(text(event)); }).value();
   CHECK(present == std::vector<std::string>{"+configmaps/a a"});
