@@ -31,6 +31,9 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options) : 
   all_.push_back(resource_quotas(context, options.served, *custom_, options.quota_pending));
   all_.push_back(claim_protection(context));
   all_.push_back(volume_protection(context));
+  all_.push_back(volume_binder(context, options.directories));
+  all_.push_back(volume_expansion(context));
+  all_.push_back(ephemeral_claims(context));
 }
 
 Controllers::~Controllers() { stop(); }

@@ -9,6 +9,7 @@
 #include "controllers/controller.hpp"
 #include "controllers/controllers.hpp"
 #include "controllers/custom_kinds.hpp"
+#include "controllers/volume_directories.hpp"
 
 namespace skiff::controllers {
 
@@ -42,5 +43,10 @@ std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds&
                                             const QuotaPending& pending);
 std::unique_ptr<Controller> claim_protection(const Context& context);
 std::unique_ptr<Controller> volume_protection(const Context& context);
+/// Binds claims to volumes, provisions and reclaims. `directories` may be null: nothing is provisioned then.
+std::unique_ptr<Controller> volume_binder(const Context& context, VolumeDirectories* directories);
+std::unique_ptr<Controller> volume_expansion(const Context& context);
+/// Makes the claims of pods' ephemeral volumes.
+std::unique_ptr<Controller> ephemeral_claims(const Context& context);
 
 }  // namespace skiff::controllers
