@@ -37,6 +37,8 @@ struct ControllersOptions {
   QuotaPending quota_pending = {};
   /// Missing: the built-in StorageClass makes no volumes.
   VolumeDirectories* directories = nullptr;
+  /// How long a node may be silent before it counts as lost.
+  Duration node_grace = 40s;
 };
 
 /// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers

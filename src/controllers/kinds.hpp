@@ -34,6 +34,9 @@ std::unique_ptr<Controller> replication_controllers(const Context& context);
 std::unique_ptr<Controller> deployments(const Context& context);
 std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, CustomKinds& custom);
 std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
+/// `grace`: how long a node may be silent.
+std::unique_ptr<Controller> node_lifecycle(const Context& context, Duration grace);
+std::unique_ptr<Controller> taint_eviction(const Context& context);
 std::unique_ptr<Controller> jobs(const Context& context);
 std::unique_ptr<Controller> daemon_sets(const Context& context);
 std::unique_ptr<Controller> stateful_sets(const Context& context);

@@ -3,8 +3,10 @@
 #include "api/gen/apiextensions.hpp"
 #include "api/gen/apps.hpp"
 #include "api/gen/batch.hpp"
+#include "api/gen/coordination.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
+#include "api/gen/nodes.hpp"
 #include "api/gen/pod.hpp"
 #include "api/gen/policy.hpp"
 #include "api/gen/service.hpp"
@@ -71,7 +73,7 @@ class ControlledCluster : public TestCluster<Time> {
                          api::Endpoints, api::ServiceAccount, api::ConfigMap, api::Event,
                          api::ReplicationController, api::Job, api::DaemonSet, api::StatefulSet, api::CronJob,
                          api::PodDisruptionBudget, api::CustomResourceDefinition, api::ResourceQuota,
-                         api::PersistentVolumeClaim, api::PersistentVolume>();
+                         api::PersistentVolumeClaim, api::PersistentVolume, api::Node, api::Lease>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));
