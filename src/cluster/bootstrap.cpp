@@ -4,7 +4,9 @@
 #include "api/gen/discovery.hpp"
 #include "api/gen/scheduling.hpp"
 #include "api/gen/service.hpp"
+#include "api/gen/storage.hpp"
 #include "apiserver/default_policy.hpp"
+#include "controllers/volume_directories.hpp"
 
 namespace skiff::cluster {
 namespace {
@@ -66,6 +68,18 @@ api::PriorityClass priority_class(const char* name, int value, const char* text)
   return object;
 }
 
+// Directories of the host: any node, any access mode, made when a pod needs them.
+api::StorageClass standard_class() {
+  api::StorageClass object;
+  object.metadata.name = "standard";
+  object.metadata.annotations["storageclass.kubernetes.io/is-default-class"] = "true";
+  object.provisioner = controllers::kDirectoryProvisioner;
+  object.reclaimPolicy = "Delete";
+  object.volumeBindingMode = "WaitForFirstConsumer";
+  object.allowVolumeExpansion = true;
+  return object;
+}
+
 // By which aggregated API servers know users and the front proxy (--requestheader-* as kubeadm sets them).
 Status publish_authentication(client::Client& client, const Identity& identity) {
   const std::map<std::string, std::string> data = {
@@ -110,6 +124,7 @@ Status bootstrap_objects(client::Client& client, const Settings& settings, const
     return ensure(client, priority_class("system-node-critical", 2000001000,
                                          "For pods that their node cannot do without."));
   });
+  tasks.push_back([&] { return ensure(client, standard_class()); });
   tasks.push_back([&] { return publish_authentication(client, identity); });
   return client::run_together(tasks);
 }

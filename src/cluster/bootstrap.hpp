@@ -9,8 +9,8 @@
 
 namespace skiff::cluster {
 
-/// Namespaces, the kubernetes and kube-dns Services, the system PriorityClasses, the default roles, and what
-/// aggregated API servers read to know users. What exists is left as it is, but for the last.
+/// Namespaces, the kubernetes and kube-dns Services, the system PriorityClasses, the default StorageClass and roles, and
+/// what aggregated API servers read to know users. What exists is left as it is, but for the last.
 Status bootstrap_objects(client::Client& client, const Settings& settings, const Identity& identity);
 
 /// Points the Service "kubernetes" at the API listener inside the node.

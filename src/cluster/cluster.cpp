@@ -11,6 +11,7 @@
 #include "cluster/network.hpp"
 #include "cluster/node.hpp"
 #include "cluster/state.hpp"
+#include "cluster/volume_directories.hpp"
 #include "controllers/controllers.hpp"
 #include "image/demo.hpp"
 #include "net/host_network.hpp"
@@ -38,6 +39,7 @@ struct Cluster::Parts {
   std::unique_ptr<net::HostNetwork> host;
   std::unique_ptr<ControlPlane> plane;
   std::unique_ptr<client::Client> manager_client, scheduler_client, kubelet_client;  // each owns what it writes
+  std::unique_ptr<cluster::HostDirectories> directories;
   std::unique_ptr<client::Informers> informers;
   std::unique_ptr<controllers::Controllers> controllers;
   std::unique_ptr<scheduler::Scheduler> scheduler;
@@ -95,6 +97,7 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
   manager_client = plane->registry().client_for("kube-controller-manager");
   scheduler_client = plane->registry().client_for("kube-scheduler");
   kubelet_client = plane->registry().client_for("kubelet");
+  directories = std::make_unique<cluster::HostDirectories>(Paths(settings.config).volumes());
   informers = std::make_unique<client::Informers>(plane->client(), clock);
   std::vector<const api::KindInfo*> kinds;
   for (const registry::Resource& resource : plane->registry().resources())
@@ -111,7 +114,8 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
           .authority = &plane->certificates(),
           .quota_pending = [this](const std::string& namespace_) {
             return plane->registry().admission().quota().pending(namespace_);
-          }});
+          },
+          .directories = directories.get()});
   scheduler = std::make_unique<scheduler::Scheduler>(
       scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
   TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random}, settings));

@@ -22,6 +22,8 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options)
   all_.push_back(deployments(context));
   all_.push_back(garbage_collector(context, options.served, everything_));
   all_.push_back(pod_garbage_collector(context));
+  all_.push_back(node_lifecycle(context, options.node_grace));
+  all_.push_back(taint_eviction(context));
   all_.push_back(api_service(context));
   all_.push_back(jobs(context));
   all_.push_back(daemon_sets(context));
@@ -31,6 +33,9 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options)
   all_.push_back(resource_quotas(context, options.served, everything_, options.quota_pending));
   all_.push_back(claim_protection(context));
   all_.push_back(volume_protection(context));
+  all_.push_back(volume_binder(context, options.directories));
+  all_.push_back(volume_expansion(context));
+  all_.push_back(ephemeral_claims(context));
 }
 
 Controllers::~Controllers() { stop(); }

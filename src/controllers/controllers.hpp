@@ -12,6 +12,7 @@
 #include "client/client.hpp"
 #include "client/informer.hpp"
 #include "client/metadata_feed.hpp"
+#include "controllers/volume_directories.hpp"
 
 namespace skiff::controllers {
 
@@ -34,6 +35,10 @@ struct ControllersOptions {
   const client::CertificateAuthority* authority = nullptr;
   /// Missing when the API server is elsewhere: a recount may then miss what is being written, as in Kubernetes.
   QuotaPending quota_pending = {};
+  /// Missing: the built-in StorageClass makes no volumes.
+  VolumeDirectories* directories = nullptr;
+  /// How long a node may be silent before it counts as lost.
+  Duration node_grace = 40s;
 };
 
 /// All controllers. Made before Informers::start(), for it registers handlers on the informers; the informers

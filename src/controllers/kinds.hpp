@@ -9,6 +9,7 @@
 #include "client/metadata_feed.hpp"
 #include "controllers/controller.hpp"
 #include "controllers/controllers.hpp"
+#include "controllers/volume_directories.hpp"
 
 namespace skiff::controllers {
 
@@ -33,6 +34,9 @@ std::unique_ptr<Controller> replication_controllers(const Context& context);
 std::unique_ptr<Controller> deployments(const Context& context);
 std::unique_ptr<Controller> garbage_collector(const Context& context, const Kinds& served, client::MetadataFeed& everything);
 std::unique_ptr<Controller> pod_garbage_collector(const Context& context);
+/// `grace`: how long a node may be silent.
+std::unique_ptr<Controller> node_lifecycle(const Context& context, Duration grace);
+std::unique_ptr<Controller> taint_eviction(const Context& context);
 std::unique_ptr<Controller> jobs(const Context& context);
 std::unique_ptr<Controller> daemon_sets(const Context& context);
 std::unique_ptr<Controller> stateful_sets(const Context& context);
@@ -42,5 +46,10 @@ std::unique_ptr<Controller> resource_quotas(const Context& context, const Kinds&
                                             const QuotaPending& pending);
 std::unique_ptr<Controller> claim_protection(const Context& context);
 std::unique_ptr<Controller> volume_protection(const Context& context);
+/// Binds claims to volumes, provisions and reclaims. `directories` may be null: nothing is provisioned then.
+std::unique_ptr<Controller> volume_binder(const Context& context, VolumeDirectories* directories);
+std::unique_ptr<Controller> volume_expansion(const Context& context);
+/// Makes the claims of pods' ephemeral volumes.
+std::unique_ptr<Controller> ephemeral_claims(const Context& context);
 
 }  // namespace skiff::controllers

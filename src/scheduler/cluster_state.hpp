@@ -3,13 +3,26 @@
 // moment ago.
 
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "api/gen/nodes.hpp"
 #include "scheduler/pod_info.hpp"
 
 namespace skiff::scheduler {
+
+struct NodeState;
+
+/// Pods that are alike to other pods (namespace, labels, wishes about neighbours), with where they are. Rules about
+/// neighbours look at groups: a Deployment of a thousand pods is one.
+struct PodGroup {
+  PodInfoRef example;
+  bool terminating = false;
+  std::unordered_map<const NodeState*, int> nodes;  // how many on each; the Node itself may be missing
+};
 
 /// A node and the sums over its pods. The node itself may be missing while pods are already known.
 struct NodeState {
@@ -18,13 +31,21 @@ struct NodeState {
   std::int64_t max_pods = 0;
   Resources requested, scored;
   std::map<client::ObjectKey, PodInfoRef> pods;
+  std::map<std::string, int> owners;                    // pods by the UID of their controller
+  std::unordered_map<std::string, std::int64_t> images;  // bytes, by name
 };
 
 /// Not thread-safe: the scheduler's lock guards it.
 class ClusterState {
  public:
+  ClusterState() = default;
+  ClusterState(const ClusterState&) = delete;  // groups point into it
+  ClusterState& operator=(const ClusterState&) = delete;
+
   void set_node(const client::Ref<api::Node>& node);
   void remove_node(const std::string& name);
+  void set_namespace(const std::string& name, const api::Labels& labels) { namespaces_[name] = labels; }
+  void remove_namespace(const std::string& name) { namespaces_.erase(name); }
   /// Counts `pod` on the node its spec names, or on `node` when it was only decided a moment ago. Replaces
   /// what was known under its key.
   void set_pod(const PodInfoRef& pod, const std::string& node);
@@ -33,17 +54,36 @@ class ClusterState {
   std::string node_of(const client::ObjectKey& key) const;
   bool is_counted(const client::ObjectKey& key) const { return placed_.contains(key); }
 
-  /// Nodes that exist, by name.
-  std::vector<const NodeState*> nodes() const;
-  /// Whether any counted pod has required anti-affinity: without one nobody needs to look at all pods.
-  bool has_anti_affinity() const { return with_anti_affinity_ > 0; }
+  /// Nodes that exist, by name. Valid until a node comes or goes.
+  const std::vector<const NodeState*>& nodes() const { return existing_; }
+  const NodeState* find(const std::string& name) const;  // null: no such node
+  const std::vector<std::unique_ptr<PodGroup>>& groups() const { return groups_; }
+  const NamespaceLabels& namespaces() const { return namespaces_; }
+  /// Whether a counted pod uses the claim.
+  bool in_use(const client::ObjectKey& claim) const { return claims_.contains(claim); }
+  /// How many nodes have the image.
+  int nodes_with_image(const std::string& name) const;
 
  private:
+  struct Place {
+    NodeState* node;
+    std::string name;
+    PodGroup* group;
+  };
   void drop_if_empty(const std::string& name);
+  void list_existing();
+  void count_images(const NodeState& node, int by);
+  PodGroup& group_of(const PodInfoRef& pod);
+  void leave_group(PodGroup& group, const NodeState& node);
 
-  std::map<std::string, NodeState> nodes_;
-  std::map<client::ObjectKey, std::string> placed_;
-  int with_anti_affinity_ = 0;
+  std::map<std::string, NodeState> nodes_;  // never moves its values
+  std::vector<const NodeState*> existing_;
+  std::map<client::ObjectKey, Place> placed_;
+  std::vector<std::unique_ptr<PodGroup>> groups_;
+  std::unordered_multimap<std::string, PodGroup*> groups_by_key_;
+  std::multiset<client::ObjectKey> claims_;
+  std::unordered_map<std::string, int> images_;
+  NamespaceLabels namespaces_;
 };
 
 }  // namespace skiff::scheduler

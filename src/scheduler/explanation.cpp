@@ -18,24 +18,28 @@ std::string histogram(const std::map<std::string, int>& counts) {
   return text;
 }
 
-std::string preemption_message(const std::vector<NodeVerdict>& verdicts, bool never_preempts) {
-  if (never_preempts) return "not eligible due to preemptionPolicy=Never.";
+std::string preemption_message(const Refusal& refusal) {
+  if (!refusal.ineligible.empty()) return refusal.ineligible;
   std::map<std::string, int> counts;
-  for (const NodeVerdict& verdict : verdicts)
-    ++counts[verdict.hopeless ? "Preemption is not helpful for scheduling"
-                              : "No preemption victims found for incoming pod"];
-  return fmt::format("0/{} nodes are available: {}.", verdicts.size(), histogram(counts));
+  for (const NodeVerdict& verdict : refusal.verdicts) {
+    if (verdict.hopeless) ++counts["Preemption is not helpful for scheduling"];
+    else if (verdict.even_empty.empty()) ++counts["No preemption victims found for incoming pod"];
+    for (const std::string& reason : verdict.even_empty) ++counts[reason];
+  }
+  return fmt::format("0/{} nodes are available: {}.", refusal.verdicts.size(), histogram(counts));
 }
 
 }  // namespace
 
-std::string unschedulable_message(const std::vector<NodeVerdict>& verdicts, bool never_preempts) {
-  if (verdicts.empty()) return "no nodes available to schedule pods";
+std::string unschedulable_message(const Refusal& refusal) {
+  if (refusal.verdicts.empty()) return "no nodes available to schedule pods";
   std::map<std::string, int> counts;
-  for (const NodeVerdict& verdict : verdicts)
+  for (const NodeVerdict& verdict : refusal.verdicts)
     for (const std::string& reason : verdict.reasons) ++counts[reason];
-  return fmt::format("0/{} nodes are available: {}. no new claims to deallocate, preemption: {}",
-                     verdicts.size(), histogram(counts), preemption_message(verdicts, never_preempts));
+  std::string text = fmt::format("0/{} nodes are available: {}.", refusal.verdicts.size(),
+                                 refusal.whole_pod.empty() ? histogram(counts) : refusal.whole_pod);
+  if (refusal.preempts) return text;
+  return text + " no new claims to deallocate, preemption: " + preemption_message(refusal);
 }
 
 }  // namespace skiff::scheduler

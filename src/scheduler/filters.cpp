@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
-#include "scheduler/topology.hpp"
+#include "api/nodes.hpp"
 
 namespace skiff::scheduler {
 namespace {
 
+constexpr char kNoPorts[] = "node(s) didn't have free ports for the requested pod ports";
 constexpr char kUnschedulableTaint[] = "node.kubernetes.io/unschedulable";
 
 // A filter fills the verdict and returns true when the node does not fit.
@@ -48,12 +49,12 @@ bool node_ports(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict)
     for (const HostPort& taken : other->ports)
       for (const HostPort& wanted : pod.ports)
         if (collide(taken, wanted))
-          return refuse(verdict, "NodePorts", "node(s) didn't have free ports for the requested pod ports",
-                        false);
+          return refuse(verdict, "NodePorts", kNoPorts, false);
   return false;
 }
 
-bool node_resources(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict) {
+bool refuses_amounts(const PodInfo& pod, const NodeState& node, const Resources& taken, std::int64_t pods,
+                     NodeVerdict& verdict) {
   std::vector<std::string> reasons;
   bool hopeless = false;
   auto check = [&](const std::string& name, std::int64_t wanted, std::int64_t total, std::int64_t used) {
@@ -61,21 +62,25 @@ bool node_resources(const PodInfo& pod, const NodeState& node, NodeVerdict& verd
     reasons.push_back("Insufficient " + name);
     hopeless |= wanted > total;
   };
-  if (static_cast<std::int64_t>(node.pods.size()) + 1 > node.max_pods) reasons.emplace_back("Too many pods");
-  const Resources &wanted = pod.requests, &total = node.allocatable, &used = node.requested;
-  check("cpu", wanted.milli_cpu, total.milli_cpu, used.milli_cpu);
-  check("memory", wanted.memory, total.memory, used.memory);
-  check("ephemeral-storage", wanted.ephemeral_storage, total.ephemeral_storage, used.ephemeral_storage);
+  if (pods + 1 > node.max_pods) reasons.emplace_back("Too many pods");
+  const Resources &wanted = pod.requests, &total = node.allocatable;
+  check("cpu", wanted.milli_cpu, total.milli_cpu, taken.milli_cpu);
+  check("memory", wanted.memory, total.memory, taken.memory);
+  check("ephemeral-storage", wanted.ephemeral_storage, total.ephemeral_storage, taken.ephemeral_storage);
   auto amount = [](const Resources& resources, const std::string& name) {
     auto found = resources.others.find(name);
     return found == resources.others.end() ? std::int64_t{0} : found->second;
   };
-  for (const auto& [name, count] : wanted.others) check(name, count, amount(total, name), amount(used, name));
+  for (const auto& [name, count] : wanted.others) check(name, count, amount(total, name), amount(taken, name));
   if (reasons.empty()) return false;
   verdict.filter = "NodeResourcesFit";
   verdict.reasons = std::move(reasons);
   verdict.hopeless = hopeless;
   return true;
+}
+
+bool node_resources(const PodInfo& pod, const NodeState& node, NodeVerdict& verdict) {
+  return refuses_amounts(pod, node, node.requested, static_cast<std::int64_t>(node.pods.size()), verdict);
 }
 
 using Filter = bool (*)(const PodInfo&, const NodeState&, NodeVerdict&);
@@ -86,16 +91,40 @@ constexpr Filter kFilters[] = {node_unschedulable, node_name,  taint_toleration,
 
 }  // namespace
 
-std::vector<NodeVerdict> filter_nodes(const PodInfo& pod, const ClusterState& cluster) {
-  const Topology topology(pod, cluster);
-  std::vector<NodeVerdict> verdicts;
-  for (const NodeState* node : cluster.nodes()) {
-    NodeVerdict& verdict = verdicts.emplace_back();
-    verdict.node = node->node->metadata.name;
-    bool refused = std::any_of(std::begin(kFilters), std::end(kFilters),
-                               [&](Filter filter) { return filter(pod, *node, verdict); });
-    if (!refused) topology.refuses(*node->node, verdict);
+NodeVerdict Filtering::check(const NodeState& node) const {
+  NodeVerdict verdict;
+  verdict.node = node.node->metadata.name;
+  for (Filter filter : kFilters)
+    if (filter(pod_, node, verdict)) return verdict;
+  if (!pod_.claims.empty() && volumes_.refuses(node, cluster_, verdict)) return verdict;
+  topology_.refuses(*node.node, verdict);
+  return verdict;
+}
+
+bool could_fit(const PodInfo& pod, const NodeState& node) {
+  NodeVerdict ignored;
+  return !node_unschedulable(pod, node, ignored) && !node_name(pod, node, ignored) &&
+         !taint_toleration(pod, node, ignored) && !node_affinity(pod, node, ignored) &&
+         !refuses_amounts(pod, node, {}, 0, ignored);
+}
+
+bool refuses_beside(const PodInfo& pod, const NodeState& node, const std::vector<PodInfoRef>& more,
+                    NodeVerdict& verdict) {
+  Resources used = node.requested;
+  for (const PodInfoRef& one : more) {
+    used.add(one->requests);
+    for (const HostPort& taken : one->ports)
+      for (const HostPort& wanted : pod.ports)
+        if (collide(taken, wanted)) return refuse(verdict, "NodePorts", kNoPorts, false);
   }
+  return refuses_amounts(pod, node, used, static_cast<std::int64_t>(node.pods.size() + more.size()), verdict);
+}
+
+std::vector<NodeVerdict> filter_nodes(const PodInfo& pod, const ClusterState& cluster, const PodVolumes& volumes) {
+  const Filtering filtering(pod, cluster, volumes);
+  std::vector<NodeVerdict> verdicts;
+  verdicts.reserve(cluster.nodes().size());
+  for (const NodeState* node : cluster.nodes()) verdicts.push_back(filtering.check(*node));
   return verdicts;
 }
 

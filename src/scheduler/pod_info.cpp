@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/pods.hpp"
+#include "api/volumes.hpp"
 
 namespace skiff::scheduler {
 namespace {
@@ -110,21 +111,18 @@ AffinityTerm::AffinityTerm(const api::PodAffinityTerm& term, const api::Pod& pod
     selector = selector_or_nothing(merged);
   }
   namespaces.insert(term.namespaces.begin(), term.namespaces.end());
-  // An empty namespaceSelector means all; none at all means the pod's own unless some are listed.
-  if (term.namespaceSelector) {
-    all_namespaces =
-        term.namespaceSelector->matchLabels.empty() && term.namespaceSelector->matchExpressions.empty();
-    // Every namespace carries its name as a label, by which alone it can be told here.
-    for (const auto& [key, value] : term.namespaceSelector->matchLabels)
-      if (key == "kubernetes.io/metadata.name") namespaces.insert(value);
-  } else if (namespaces.empty()) {
-    namespaces.insert(pod.metadata.namespace_);
-  }
+  // Without either it means the pod's own; an empty selector means all.
+  if (term.namespaceSelector) namespace_selector = selector_or_nothing(*term.namespaceSelector);
+  else if (namespaces.empty()) namespaces.insert(pod.metadata.namespace_);
 }
 
-bool AffinityTerm::matches(const api::Pod& other) const {
-  return (all_namespaces || namespaces.contains(other.metadata.namespace_)) &&
-         selector.matches(other.metadata.labels);
+bool AffinityTerm::matches(const std::string& namespace_, const api::Labels& labels,
+                           const NamespaceLabels& known) const {
+  if (!selector.matches(labels)) return false;
+  if (namespaces.contains(namespace_)) return true;
+  if (!namespace_selector) return false;
+  auto found = known.find(namespace_);
+  return namespace_selector->matches(found == known.end() ? api::Labels() : found->second);
 }
 
 PodInfo::PodInfo(client::Ref<api::Pod> the_pod) : pod(std::move(the_pod)) {
@@ -132,6 +130,9 @@ PodInfo::PodInfo(client::Ref<api::Pod> the_pod) : pod(std::move(the_pod)) {
   scored = scored_requests(*pod, requests);
   ports = host_ports(*pod);
   if (const api::OwnerReference* owner = client::controller_of(pod->metadata)) owner_uid = owner->uid;
+  for (const api::UsedClaim& used : api::used_claims(*pod)) claims.push_back({pod->metadata.namespace_, used.name});
+  priority = pod->spec.priority.value_or(0);
+  terminating = static_cast<bool>(pod->metadata.deletionTimestamp);
   for (const api::TopologySpreadConstraint& constraint : pod->spec.topologySpreadConstraints)
     (constraint.whenUnsatisfiable == "DoNotSchedule" ? hard_spread : soft_spread)
         .push_back(spread_constraint(constraint, *pod));

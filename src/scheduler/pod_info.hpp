@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -34,15 +35,21 @@ struct HostPort {
 /// A port on all addresses collides with the same port on any.
 bool collide(const HostPort& a, const HostPort& b);
 
+/// The labels of namespaces, by name.
+using NamespaceLabels = std::map<std::string, api::Labels>;
+
 /// A term of pod (anti-)affinity, ready to match.
 struct AffinityTerm {
   AffinityTerm(const api::PodAffinityTerm& term, const api::Pod& pod);
-  bool matches(const api::Pod& other) const;
+  bool matches(const std::string& namespace_, const api::Labels& labels, const NamespaceLabels& known) const;
+  bool matches(const api::Pod& other, const NamespaceLabels& known) const {
+    return matches(other.metadata.namespace_, other.metadata.labels, known);
+  }
 
   std::string topology_key;
   api::Selector selector = api::Selector::nothing();
   std::set<std::string> namespaces;
-  bool all_namespaces = false;
+  std::optional<api::Selector> namespace_selector;  // a namespace that it selects will do as well
 };
 
 struct WeightedTerm {
@@ -69,6 +76,9 @@ struct PodInfo {
   std::vector<WeightedTerm> preferred_affinity, preferred_anti_affinity;
   std::vector<SpreadConstraint> hard_spread, soft_spread;
   std::string owner_uid;  // of the controller, "" without one
+  std::vector<client::ObjectKey> claims;  // that its volumes use
+  std::int32_t priority = 0;
+  bool terminating = false;
 };
 
 using PodInfoRef = std::shared_ptr<const PodInfo>;

@@ -2,16 +2,43 @@
 
 #include <algorithm>
 
+#include "scheduler/filters.hpp"
+
 namespace skiff::scheduler {
 namespace {
 
 constexpr Duration kFirstBackoff = 1s;
 constexpr Duration kLongestBackoff = 10s;
+constexpr Duration kStale = 5min;
 
 Duration backoff(int attempts) {
   Duration delay = kFirstBackoff;
   for (int i = 1; i < attempts && delay < kLongestBackoff; ++i) delay *= 2;
   return std::min(delay, kLongestBackoff);
+}
+
+bool any_of(const std::set<std::string>& filters, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(), [&](const char* name) { return filters.contains(name); });
+}
+
+// The plugins' queueing hints in one place.
+bool may_help(const ClusterChange& change, const PodInfo& pod, const std::set<std::string>& failed_by) {
+  if (failed_by.empty()) return true;
+  switch (change.what) {
+    case ClusterChange::What::Node:
+      // A domain that comes or goes changes the balance for all.
+      return any_of(failed_by, {"PodTopologySpread", "InterPodAffinity"}) || !change.node || could_fit(pod, *change.node);
+    case ClusterChange::What::PodGone:
+      return any_of(failed_by, {"NodeResourcesFit", "NodePorts", "PodTopologySpread", "InterPodAffinity",
+                                "VolumeRestrictions", "NodeVolumeLimits", "DefaultPreemption"});
+    case ClusterChange::What::PodThere:
+      return (!pod.affinity.empty() && failed_by.contains("InterPodAffinity")) || failed_by.contains("PodTopologySpread");
+    case ClusterChange::What::Volumes:
+      if (change.claim && std::find(pod.claims.begin(), pod.claims.end(), *change.claim) == pod.claims.end()) return false;
+      return any_of(failed_by, {"VolumeBinding", "VolumeZone", "VolumeRestrictions", "NodeVolumeLimits"});
+    case ClusterChange::What::Other: return true;
+  }
+  return true;
 }
 
 }  // namespace
@@ -32,7 +59,7 @@ void SchedulingQueue::put(const PodInfoRef& pod, bool retry) {
   known->second.pod = pod;
   if (active)
     active_.insert(order_of(key, known->second));
-  else if (retry && unschedulable_.erase(key) > 0)
+  else if (retry && leave_unschedulable(key))
     wake(key);
 }
 
@@ -41,7 +68,7 @@ void SchedulingQueue::remove(const client::ObjectKey& key) {
   attempts_.erase(key);
   if (known == waiting_.end()) return;
   active_.erase(order_of(key, known->second));
-  unschedulable_.erase(key);
+  leave_unschedulable(key);
   std::erase_if(backing_off_, [&](const auto& entry) { return entry.second == key; });
   waiting_.erase(known);
 }
@@ -62,14 +89,22 @@ PodInfoRef SchedulingQueue::take() {
 }
 
 // Back where it stood in line.
-void SchedulingQueue::wait(const PodInfoRef& pod) {
+SchedulingQueue::Waiting& SchedulingQueue::wait(const PodInfoRef& pod) {
   client::ObjectKey key = client::key_of(*pod->pod);
-  waiting_[key] = {pod, attempts_[key].arrival};
+  Waiting& waiting = waiting_[key];
+  waiting = {pod, attempts_[key].arrival};
+  return waiting;
 }
 
-void SchedulingQueue::failed(const PodInfoRef& pod) {
-  wait(pod);
-  unschedulable_.insert(client::key_of(*pod->pod));
+void SchedulingQueue::failed(const PodInfoRef& pod, std::set<std::string> filters) {
+  Waiting& waiting = wait(pod);
+  waiting.failed_by = std::move(filters);
+  waiting.stale = clock_.now() + kStale;
+  unschedulable_.insert({waiting.stale, client::key_of(*pod->pod)});
+}
+
+bool SchedulingQueue::leave_unschedulable(const client::ObjectKey& key) {
+  return unschedulable_.erase({waiting_.at(key).stale, key}) > 0;
 }
 
 void SchedulingQueue::retry_later(const PodInfoRef& pod) {
@@ -91,11 +126,11 @@ void SchedulingQueue::wake(const client::ObjectKey& key) {
     backing_off_.insert({due, key});
 }
 
-void SchedulingQueue::cluster_changed(Change change) {
-  std::erase_if(unschedulable_, [&](const client::ObjectKey& key) {
-    const PodInfo& pod = *waiting_.at(key).pod;
-    if (change == Change::Neighbours && pod.affinity.empty() && pod.hard_spread.empty()) return false;
-    wake(key);
+void SchedulingQueue::cluster_changed(const ClusterChange& change) {
+  std::erase_if(unschedulable_, [&](const auto& entry) {
+    const Waiting& waiting = waiting_.at(entry.second);
+    if (!may_help(change, *waiting.pod, waiting.failed_by)) return false;
+    wake(entry.second);
     return true;
   });
 }
@@ -107,11 +142,18 @@ void SchedulingQueue::move_due() {
     backing_off_.erase(backing_off_.begin());
     active_.insert(order_of(key, waiting_.at(key)));
   }
+  while (!unschedulable_.empty() && unschedulable_.begin()->first <= now) {
+    client::ObjectKey key = unschedulable_.begin()->second;
+    unschedulable_.erase(unschedulable_.begin());
+    wake(key);
+  }
 }
 
 std::optional<TimePoint> SchedulingQueue::next_due() const {
-  if (backing_off_.empty()) return std::nullopt;
-  return backing_off_.begin()->first;
+  std::optional<TimePoint> due;
+  for (const Timed* timed : {&backing_off_, &unschedulable_})
+    if (!timed->empty() && (!due || timed->begin()->first < *due)) due = timed->begin()->first;
+  return due;
 }
 
 }  // namespace skiff::scheduler

@@ -5,11 +5,26 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 
 #include "base/clock.hpp"
+#include "scheduler/cluster_state.hpp"
 #include "scheduler/pod_info.hpp"
 
 namespace skiff::scheduler {
+
+/// What happened; queueing hints ask whether it may help a pod that did not fit.
+struct ClusterChange {
+  enum class What {
+    Node,      // came, or is different now
+    PodGone,   // room was made
+    PodThere,  // one came or has other labels: others want to be near it
+    Volumes,   // a claim, a volume or a class is different now
+    Other,
+  } what;
+  const NodeState* node = nullptr;     // for Node
+  const client::ObjectKey* claim = nullptr;  // for Volumes of one claim
+};
 
 /// Not thread-safe: the scheduler's lock guards it.
 class SchedulingQueue {
@@ -21,17 +36,13 @@ class SchedulingQueue {
   void remove(const client::ObjectKey& key);
   /// The pod to place now; it has left the queue. Null when none is ready.
   PodInfoRef take();
-  /// What take() gave did not fit (it waits for a change), or could not be bound (it is tried again after a
-  /// while).
-  void failed(const PodInfoRef& pod);
+  /// What take() gave did not fit because of `filters`: it waits for a change that may help, five minutes at most.
+  void failed(const PodInfoRef& pod, std::set<std::string> filters);
+  /// It could not be bound: it is tried again after a while.
   void retry_later(const PodInfoRef& pod);
   /// Forgets how often the pod failed.
   void placed(const client::ObjectKey& key) { attempts_.erase(key); }
-  /// What changed, for it does not help everyone.
-  enum class Change { Room, Neighbours };
-  /// Something changed that may help pods that did not fit: room was made, or a pod came that others want to
-  /// be near.
-  void cluster_changed(Change change);
+  void cluster_changed(const ClusterChange& change);
 
   /// When take() should be asked next although nothing happens; nothing: never.
   std::optional<TimePoint> next_due() const;
@@ -48,16 +59,20 @@ class SchedulingQueue {
   };
   struct Waiting {
     PodInfoRef pod;
-    std::uint64_t arrival;
+    std::uint64_t arrival = 0;
+    std::set<std::string> failed_by = {};
+    TimePoint stale = {};  // when an unschedulable one is tried anyway
   };
   struct Attempts {
     int count = 0;
     TimePoint last;
     std::uint64_t arrival = 0;
   };
+  using Timed = std::set<std::pair<TimePoint, client::ObjectKey>>;
   Order order_of(const client::ObjectKey& key, const Waiting& waiting) const;
-  void wait(const PodInfoRef& pod);
+  Waiting& wait(const PodInfoRef& pod);
   void wake(const client::ObjectKey& key);  // to active, or to backoff while that lasts
+  bool leave_unschedulable(const client::ObjectKey& key);
   TimePoint due_of(const client::ObjectKey& key) const;
   void move_due();
 
@@ -65,8 +80,8 @@ class SchedulingQueue {
   std::uint64_t arrivals_ = 0;
   std::map<client::ObjectKey, Waiting> waiting_;  // all that are in one of the three
   std::set<Order> active_;
-  std::set<std::pair<TimePoint, client::ObjectKey>> backing_off_;
-  std::set<client::ObjectKey> unschedulable_;
+  Timed backing_off_;
+  Timed unschedulable_;  // by when they are stale
   std::map<client::ObjectKey, Attempts> attempts_;  // of pods that failed at least once, or are being tried
 };
 

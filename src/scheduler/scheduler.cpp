@@ -2,55 +2,49 @@
 
 #include <pthread.h>
 
-#include "api/pods.hpp"
-#include "base/log.hpp"
+#include <algorithm>
+
 #include "scheduler/filters.hpp"
-#include "scheduler/scores.hpp"
 
 namespace skiff::scheduler {
 namespace {
-
-constexpr char kSchedulerName[] = "default-scheduler";
 
 // Decisions are made one at a time; the others wait for the store to write bindings, which it does in
 // batches.
 constexpr int kWorkers = 8;
 
-bool is_ours(const api::Pod& pod) {
-  return pod.spec.nodeName.empty() && pod.spec.schedulerName == kSchedulerName &&
-         !pod.metadata.deletionTimestamp && !api::is_finished(pod);
-}
-
-// A change by which a pod that did not fit may fit now.
-bool may_help(const api::Pod& before, const api::Pod& now) {
-  return !(before.spec == now.spec) || before.metadata.labels != now.metadata.labels;
-}
-
-bool same_for_scheduling(const api::Node& before, const api::Node& now) {
-  return before.spec == now.spec && before.metadata.labels == now.metadata.labels &&
-         before.status.allocatable == now.status.allocatable;
+// Of many nodes only so many are compared as fit (numFeasibleNodesToFind): half of them less one in 125, but 100.
+size_t enough_nodes(size_t nodes) {
+  constexpr size_t kAll = 100;
+  if (nodes <= kAll) return nodes;
+  size_t per_cent = nodes / 125 >= 45 ? 5 : 50 - nodes / 125;
+  return std::max(kAll, nodes * per_cent / 100);
 }
 
 }  // namespace
 
-Scheduler::Scheduler(const Uses& uses)
+Scheduler::Scheduler(const Uses& uses, std::vector<Profile> profiles)
     : client_(uses.client),
       clock_(uses.clock),
       random_(uses.random),
+      profiles_(std::move(profiles)),
       pods_(uses.informers.of<api::Pod>()),
       nodes_(uses.informers.of<api::Node>()),
-      events_(uses.client, uses.clock, uses.random, kSchedulerName),
+      namespaces_(uses.informers.of<api::Namespace>()),
+      budgets_(uses.informers.of<api::PodDisruptionBudget>()),
+      catalogue_(uses.informers),
+      events_(uses.client, uses.clock, uses.random, profiles_.front().name),
       queue_(uses.clock) {
-  pods_.on_change([this](const client::Ref<api::Pod>& before, const client::Ref<api::Pod>& now) {
-    pod_changed(before, now);
-  });
-  nodes_.on_change([this](const client::Ref<api::Node>& before, const client::Ref<api::Node>& now) {
-    node_changed(before, now);
-  });
+  watch_pods_and_nodes(uses.informers);
+  watch_volumes();
 }
 
 bool Scheduler::start(std::stop_token stop) {
-  if (!pods_.wait_synced(stop) || !nodes_.wait_synced(stop)) return false;
+  bool synced = pods_.wait_synced(stop) && nodes_.wait_synced(stop) && namespaces_.wait_synced(stop) &&
+                budgets_.wait_synced(stop) && catalogue_.claims.wait_synced(stop) &&
+                catalogue_.volumes.wait_synced(stop) && catalogue_.classes.wait_synced(stop) &&
+                catalogue_.csi_nodes.wait_synced(stop);
+  if (!synced) return false;
   for (int i = 0; i < kWorkers; ++i)
     workers_.emplace_back([this](std::stop_token stopped) {
       ::pthread_setname_np(::pthread_self(), "scheduler");
@@ -64,156 +58,130 @@ void Scheduler::stop() {
   workers_.clear();
 }
 
-std::vector<NodeVerdict> Scheduler::explain(const api::Pod& pod) const {
+Refusal Scheduler::explain(const api::Pod& pod) const {
   PodInfo info(std::make_shared<api::Pod>(pod));
   MutexLock lock(mutex_);
-  return filter_nodes(info, cluster_);
+  const PodVolumes volumes = catalogue_.volumes_of(info, promises_, cluster_);
+  return {.verdicts = filter_nodes(info, cluster_, volumes),
+          .whole_pod = volumes.refusal,
+          .ineligible = ineligible_locked(info)};
 }
-
-// ---- what the informers tell
-
-void Scheduler::wake_locked(SchedulingQueue::Change change) {
-  queue_.cluster_changed(change);
-  changed_.notify_one();
-}
-
-void Scheduler::pod_gone_locked(const api::Pod& pod) {
-  client::ObjectKey key = client::key_of(pod);
-  queue_.remove(key);
-  auto assumed = assumed_.find(key);
-  if (assumed != assumed_.end()) assumed_.erase(assumed);
-  if (!cluster_.is_counted(key)) return;
-  cluster_.remove_pod(key);
-  wake_locked(SchedulingQueue::Change::Room);
-}
-
-void Scheduler::pod_changed(const client::Ref<api::Pod>& before, const client::Ref<api::Pod>& now) {
-  if (before && (!now || now->metadata.uid != before->metadata.uid || api::is_finished(*now))) {
-    MutexLock lock(mutex_);
-    pod_gone_locked(*before);
-  }
-  if (!now || api::is_finished(*now)) return;
-  auto info = std::make_shared<const PodInfo>(now);
-  client::ObjectKey key = client::key_of(*now);
-  MutexLock lock(mutex_);
-  if (!now->spec.nodeName.empty()) {
-    cluster_.set_pod(info, now->spec.nodeName);
-    assumed_.erase(key);
-    queue_.remove(key);
-    bool known = before && before->spec.nodeName == now->spec.nodeName;
-    if (known && before->metadata.labels != now->metadata.labels)
-      wake_locked(SchedulingQueue::Change::Room);
-    else if (!known)
-      wake_locked(SchedulingQueue::Change::Neighbours);
-    return;
-  }
-  if (!is_ours(*now) || !now->spec.schedulingGates.empty()) return queue_.remove(key);
-  if (assumed_.contains(key)) return;  // being bound
-  queue_.put(info, !before || may_help(*before, *now));
-  changed_.notify_one();
-}
-
-void Scheduler::node_changed(const client::Ref<api::Node>& before, const client::Ref<api::Node>& now) {
-  if (before && now && same_for_scheduling(*before, *now)) return;  // a heartbeat
-  MutexLock lock(mutex_);
-  if (!now) return cluster_.remove_node(before->metadata.name);
-  cluster_.set_node(now);
-  wake_locked(SchedulingQueue::Change::Room);
-}
-
-// ---- placing
 
 void Scheduler::run(std::stop_token stop) {
-  Decision decision;
-  while (decide(stop, decision)) {
-    if (decision.node.empty())
-      report_failure(decision);
-    else
-      bind(decision);
-  }
+  for (Decision decision; next(stop, decision); decision = {}) carry_out(decision);
 }
 
-bool Scheduler::decide(std::stop_token stop, Decision& decision) {
+bool Scheduler::next(std::stop_token stop, Decision& decision) {
   MutexLock lock(mutex_);
-  while (!(decision.pod = queue_.take())) {
+  for (;;) {
     if (stop.stop_requested()) return false;
-    clock_.wait(mutex_, changed_, stop, queue_.next_due().value_or(TimePoint::max()));
+    if (!resumed_.empty()) {
+      decision = std::move(resumed_.front());
+      resumed_.pop_front();
+      break;
+    }
+    if ((decision.pod = queue_.take())) {
+      decide_locked(decision);
+      break;
+    }
+    TimePoint due = queue_.next_due().value_or(TimePoint::max());
+    for (const auto& [key, waiting] : waiting_) due = std::min(due, waiting.patience);
+    clock_.wait(mutex_, changed_, stop, due);
+    move_waiting_locked();
   }
-  decision.node.clear();
-  decision.verdicts = filter_nodes(*decision.pod, cluster_);
-  std::vector<std::string> fitting;
-  for (const NodeVerdict& verdict : decision.verdicts)
-    if (verdict.reasons.empty()) fitting.push_back(verdict.node);
-  if (fitting.empty()) {
-    // Under the same lock as the decision, so that no change of the cluster falls in between.
-    queue_.failed(decision.pod);
-  } else {
-    std::vector<std::string> best = best_nodes(*decision.pod, cluster_, fitting);
-    decision.node = best[best.size() == 1 ? 0 : random_.below(best.size())];
-    cluster_.set_pod(decision.pod, decision.node);
-    assumed_[client::key_of(*decision.pod->pod)] = decision.pod->pod->metadata.uid;
-  }
-  if (queue_.ready() > 0) changed_.notify_one();
-  return !stop.stop_requested();
+  if (queue_.ready() > 0 || !resumed_.empty()) changed_.notify_one();
+  return true;
 }
 
-void Scheduler::bind(const Decision& decision) {
-  const api::Pod& pod = *decision.pod->pod;
-  client::ObjectKey key = client::key_of(pod);
-  auto binding = std::make_shared<api::Binding>();
-  binding->metadata.name = pod.metadata.name;
-  binding->metadata.namespace_ = pod.metadata.namespace_;
-  binding->metadata.uid = pod.metadata.uid;
-  binding->target.kind = "Node";
-  binding->target.name = decision.node;
-  Result<client::AnyRef> bound = client_.create_subresource(
-      api::kind_of<api::Pod>(), key, "binding", client::AnyRef(client::Ref<api::Binding>(binding)));
-  if (bound.ok()) {
-    events_.normal(client::reference_to(decision.pod->pod), "Scheduled",
-                   fmt::format("Successfully assigned {} to {}", key.str(), decision.node));
-    MutexLock lock(mutex_);
-    queue_.placed(key);
-    return;
-  }
-  {
-    MutexLock lock(mutex_);
-    auto assumed = assumed_.find(key);
-    // Already seen bound or gone: the informer knows better than this answer.
-    if (assumed == assumed_.end() || assumed->second != pod.metadata.uid) return;
-    assumed_.erase(assumed);
-    cluster_.remove_pod(key);
-    if (bound.error().code() != Code::NotFound) queue_.retry_later(decision.pod);
-    wake_locked(SchedulingQueue::Change::Room);
-  }
-  if (bound.error().code() == Code::NotFound) return;
-  log::warning("scheduler", "bind {}: {}", key.str(), bound.error().message());
-  set_unscheduled(pod, "SchedulerError", bound.error().message());
+void Scheduler::decide_locked(Decision& decision) {
+  const PodInfo& pod = *decision.pod;
+  const PodVolumes volumes = catalogue_.volumes_of(pod, promises_, cluster_);
+  const Filtering filtering(pod, cluster_, volumes);
+  decision.refusal.whole_pod = volumes.refusal;
+  NodeStates fitting = feasible_locked(pod, filtering, decision.refusal.verdicts);
+  if (fitting.empty()) return refuse_locked(decision, volumes);
+  const Profile* profile = profile_of(*pod.pod);
+  NodeStates best = best_nodes(pod, cluster_, filtering.topology(), fitting,
+                               profile ? profile->packing : Packing::LeastAllocated);
+  place_locked(decision, *best[best.size() == 1 ? 0 : random_.below(best.size())], volumes);
 }
 
-void Scheduler::report_failure(const Decision& decision) {
-  const api::Pod& pod = *decision.pod->pod;
-  std::string message = unschedulable_message(decision.verdicts, pod.spec.preemptionPolicy == "Never");
-  events_.warning(client::reference_to(decision.pod->pod), "FailedScheduling", message);
-  set_unscheduled(pod, "Unschedulable", message);
+// All that fit, or enough to choose from; every search begins where the last one ended. The node that was nominated
+// for the pod is taken when it fits.
+NodeStates Scheduler::feasible_locked(const PodInfo& pod, const Filtering& filtering,
+                                      std::vector<NodeVerdict>& verdicts) {
+  auto nomination = nominations_.find(client::key_of(*pod.pod));
+  if (nomination != nominations_.end())
+    if (const NodeState* node = cluster_.find(nomination->second.node))
+      if (check_locked(pod, filtering, *node).reasons.empty()) return {node};
+  const auto& nodes = cluster_.nodes();
+  const size_t enough = enough_nodes(nodes.size());
+  NodeStates fitting;
+  verdicts.reserve(nodes.size());
+  size_t asked = 0;
+  for (; asked < nodes.size() && fitting.size() < enough; ++asked) {
+    const NodeState* node = nodes[(first_node_ + asked) % nodes.size()];
+    NodeVerdict verdict = check_locked(pod, filtering, *node);
+    if (verdict.reasons.empty()) fitting.push_back(node);
+    else if (fitting.empty()) verdicts.push_back(std::move(verdict));
+  }
+  if (!nodes.empty()) first_node_ = nodes.size() > enough ? (first_node_ + asked) % nodes.size() : 0;
+  return fitting;
 }
 
-void Scheduler::set_unscheduled(const api::Pod& pod, const std::string& reason, const std::string& message) {
-  auto written = client_.update_with_retry<api::Pod>(
-      client::key_of(pod),
-      [&](api::Pod& next) {
-        if (next.metadata.uid != pod.metadata.uid || !next.spec.nodeName.empty()) return false;
-        api::PodCondition condition;
-        condition.type = "PodScheduled";
-        condition.status = "False";
-        condition.reason = reason;
-        condition.message = message;
-        condition.observedGeneration = next.metadata.generation;
-        condition.lastTransitionTime = api::Time::from(clock_.wall_now());
-        return api::set_condition(next.status, std::move(condition));
-      },
-      true);
-  if (!written.ok() && written.error().code() != Code::NotFound)
-    log::warning("scheduler", "status of {}: {}", client::key_of(pod).str(), written.error().message());
+// Pods that were promised room on a node count as if they were there, unless this one is more important.
+std::vector<PodInfoRef> Scheduler::nominated_before_locked(const PodInfo& pod, const std::string& node) const {
+  std::vector<PodInfoRef> others;
+  for (const auto& [key, nomination] : nominations_)
+    if (nomination.node == node && nomination.pod->priority >= pod.priority && key != client::key_of(*pod.pod) &&
+        !cluster_.is_counted(key))
+      others.push_back(nomination.pod);
+  return others;
+}
+
+NodeVerdict Scheduler::check_locked(const PodInfo& pod, const Filtering& filtering, const NodeState& node) const {
+  NodeVerdict verdict = filtering.check(node);
+  if (!verdict.reasons.empty() || nominations_.empty()) return verdict;
+  std::vector<PodInfoRef> others = nominated_before_locked(pod, verdict.node);
+  if (!others.empty()) refuses_beside(pod, node, others, verdict);
+  return verdict;
+}
+
+void Scheduler::place_locked(Decision& decision, const NodeState& node, const PodVolumes& volumes) {
+  client::ObjectKey key = client::key_of(*decision.pod->pod);
+  decision.node = node.node->metadata.name;
+  decision.volumes = volumes.plan(*node.node);
+  for (const VolumePlan::Binding& one : decision.volumes.bindings)
+    promises_.claims[client::key_of(*one.claim)] = {decision.node, one.volume ? one.volume->metadata.name : "", key};
+  cluster_.set_pod(decision.pod, decision.node);
+  assumed_[key] = decision.pod->pod->metadata.uid;
+}
+
+std::string Scheduler::ineligible_locked(const PodInfo& pod) const {
+  if (pod.pod->spec.preemptionPolicy == "Never") return kNeverPreempts;
+  auto nomination = nominations_.find(client::key_of(*pod.pod));
+  const NodeState* node = nomination == nominations_.end() ? nullptr : cluster_.find(nomination->second.node);
+  if (!node) return "";
+  bool leaving = std::any_of(node->pods.begin(), node->pods.end(), [&](const auto& entry) {
+    return entry.second->terminating && entry.second->priority < pod.priority;
+  });
+  return leaving ? "not eligible due to a terminating pod on the nominated node." : "";
+}
+
+// Under the same lock as the decision, so that no change of the cluster falls in between.
+void Scheduler::refuse_locked(Decision& decision, const PodVolumes& volumes) {
+  Refusal& refusal = decision.refusal;
+  std::set<std::string> filters;
+  for (const NodeVerdict& verdict : refusal.verdicts) filters.insert(verdict.filter);
+  refusal.ineligible = ineligible_locked(*decision.pod);
+  if (refusal.ineligible.empty() && volumes.refusal.empty())
+    decision.victims = find_victims({*decision.pod, cluster_, volumes, budgets_.list()}, refusal.verdicts);
+  if (decision.victims) {
+    refusal.preempts = true;
+    nominations_[client::key_of(*decision.pod->pod)] = {decision.victims->node, decision.pod};
+    filters.insert("DefaultPreemption");
+  }
+  queue_.failed(decision.pod, std::move(filters));
 }
 
 }  // namespace skiff::scheduler

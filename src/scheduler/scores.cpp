@@ -4,8 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "scheduler/filters.hpp"
-#include "scheduler/topology.hpp"
+#include "api/nodes.hpp"
 
 namespace skiff::scheduler {
 namespace {
@@ -14,15 +13,31 @@ constexpr std::int64_t kMax = 100;
 
 using Scores = std::vector<std::int64_t>;
 
-std::int64_t free_share(std::int64_t used, std::int64_t total) {
-  return total <= 0 || used > total ? 0 : (total - used) * kMax / total;
+// NodeResourcesFit: by the share of CPU and memory that is left, or that is taken.
+std::int64_t packed(const PodInfo& pod, const NodeState& node, Packing packing) {
+  auto share = [packing](std::int64_t used, std::int64_t total) {
+    if (total <= 0 || used > total) return std::int64_t{0};
+    return (packing == Packing::LeastAllocated ? total - used : used) * kMax / total;
+  };
+  std::int64_t cpu = share(node.scored.milli_cpu + pod.scored.milli_cpu, node.allocatable.milli_cpu);
+  std::int64_t memory = share(node.scored.memory + pod.scored.memory, node.allocatable.memory);
+  return (cpu + memory) / 2;
 }
 
-// NodeResourcesFit with LeastAllocated: empty nodes first.
-std::int64_t least_allocated(const PodInfo& pod, const NodeState& node) {
-  std::int64_t cpu = free_share(node.scored.milli_cpu + pod.scored.milli_cpu, node.allocatable.milli_cpu);
-  std::int64_t memory = free_share(node.scored.memory + pod.scored.memory, node.allocatable.memory);
-  return (cpu + memory) / 2;
+// ImageLocality: how much of the pod's images is there, less so when few nodes have them (a herd would gather).
+std::int64_t images_present(const PodInfo& pod, const NodeState& node, const ClusterState& cluster) {
+  constexpr std::int64_t kLeast = 23LL << 20, kMostPerContainer = 1000LL << 20;
+  const auto& containers = pod.pod->spec.containers;
+  const auto nodes = static_cast<std::int64_t>(cluster.nodes().size());
+  if (containers.empty() || nodes == 0 || node.images.empty()) return 0;
+  std::int64_t sum = 0;
+  for (const api::Container& container : containers) {
+    auto image = node.images.find(container.image);
+    if (image == node.images.end()) image = node.images.find(container.image + ":latest");
+    if (image != node.images.end()) sum += image->second * cluster.nodes_with_image(image->first) / nodes;
+  }
+  const std::int64_t most = kMostPerContainer * static_cast<std::int64_t>(containers.size());
+  return (std::clamp(sum, kLeast, most) - kLeast) * kMax / (most - kLeast);
 }
 
 // NodeResourcesBalancedAllocation: CPU and memory used in the same proportion.
@@ -54,9 +69,8 @@ std::int64_t preferred_affinity(const PodInfo& pod, const NodeState& node) {
 
 // Without constraints of its own a pod keeps away from its siblings.
 std::int64_t siblings(const PodInfo& pod, const NodeState& node) {
-  if (pod.owner_uid.empty()) return 0;
-  return std::count_if(node.pods.begin(), node.pods.end(),
-                       [&](const auto& other) { return other.second->owner_uid == pod.owner_uid; });
+  auto found = node.owners.find(pod.owner_uid);
+  return found == node.owners.end() ? 0 : found->second;
 }
 
 // To 0..100, over the spread of the values; `fewer_is_better` turns them around.
@@ -78,18 +92,13 @@ struct Weighted {
 
 }  // namespace
 
-std::vector<std::string> best_nodes(const PodInfo& pod, const ClusterState& cluster,
-                                    const std::vector<std::string>& candidates) {
+NodeStates best_nodes(const PodInfo& pod, const ClusterState& cluster, const Topology& topology,
+                      const NodeStates& candidates, Packing packing) {
   if (candidates.size() <= 1) return candidates;
-  const Topology topology(pod, cluster);
-  std::vector<const NodeState*> nodes;
-  for (const NodeState* node : cluster.nodes())
-    if (std::find(candidates.begin(), candidates.end(), node->node->metadata.name) != candidates.end())
-      nodes.push_back(node);
-
   auto scored = [&](std::int64_t weight, auto score) {
     Weighted weighted{{}, weight};
-    for (const NodeState* node : nodes) weighted.scores.push_back(score(*node));
+    weighted.scores.reserve(candidates.size());
+    for (const NodeState* node : candidates) weighted.scores.push_back(score(*node));
     return weighted;
   };
   auto normalised = [&](std::int64_t weight, bool fewer_is_better, auto score) {
@@ -99,8 +108,9 @@ std::vector<std::string> best_nodes(const PodInfo& pod, const ClusterState& clus
   };
   bool own_spread = !pod.soft_spread.empty();
   const Weighted all[] = {
-      scored(1, [&](const NodeState& node) { return least_allocated(pod, node); }),
+      scored(1, [&](const NodeState& node) { return packed(pod, node, packing); }),
       scored(1, [&](const NodeState& node) { return balanced(pod, node); }),
+      scored(1, [&](const NodeState& node) { return images_present(pod, node, cluster); }),
       normalised(3, true, [&](const NodeState& node) { return untolerated_preferences(pod, node); }),
       normalised(2, false, [&](const NodeState& node) { return preferred_affinity(pod, node); }),
       normalised(2, false, [&](const NodeState& node) { return topology.affinity_score(*node.node); }),
@@ -109,13 +119,13 @@ std::vector<std::string> best_nodes(const PodInfo& pod, const ClusterState& clus
                    return own_spread ? topology.crowding(*node.node) : siblings(pod, node);
                  }),
   };
-  std::vector<std::string> best;
+  NodeStates best;
   std::int64_t highest = std::numeric_limits<std::int64_t>::min();
-  for (size_t i = 0; i < nodes.size(); ++i) {
+  for (size_t i = 0; i < candidates.size(); ++i) {
     std::int64_t total = 0;
     for (const Weighted& one : all) total += one.scores[i] * one.weight;
     if (total > highest) best.clear();
-    if (total >= highest) best.push_back(nodes[i]->node->metadata.name);
+    if (total >= highest) best.push_back(candidates[i]);
     highest = std::max(highest, total);
   }
   return best;

@@ -38,8 +38,8 @@ class TestCluster {
   }
 
   /// Waits until `condition` holds, looking again after every change of the kinds given to start().
-  [[nodiscard]] bool wait_for(const std::function<bool()>& condition) {
-    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  [[nodiscard]] bool wait_for(const std::function<bool()>& condition, Duration patience = 10s) {
+    auto deadline = std::chrono::steady_clock::now() + patience;
     for (;;) {
       std::uint64_t seen = 0;
       {

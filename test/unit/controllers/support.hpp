@@ -3,8 +3,10 @@
 #include "api/gen/apiextensions.hpp"
 #include "api/gen/apps.hpp"
 #include "api/gen/batch.hpp"
+#include "api/gen/coordination.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/discovery.hpp"
+#include "api/gen/nodes.hpp"
 #include "api/gen/pod.hpp"
 #include "api/gen/policy.hpp"
 #include "api/gen/service.hpp"
@@ -23,6 +25,38 @@ inline api::PodCondition ready_condition(bool ready, api::Time since) {
   return condition;
 }
 
+/// Directories by name only.
+class FakeDirectories final : public controllers::VolumeDirectories {
+ public:
+  Result<std::string> make(const std::string& volume) override {
+    MutexLock lock(mutex_);
+    if (full) return Error(Code::Unavailable, "disk is full");
+    made.insert("/volumes/" + volume);
+    return "/volumes/" + volume;
+  }
+  Status remove(const std::string& path) override {
+    MutexLock lock(mutex_);
+    if (!path.starts_with("/volumes/")) return Error(Code::Forbidden, path);
+    made.erase(path);
+    return ok();
+  }
+  Status empty(const std::string& path) override {
+    MutexLock lock(mutex_);
+    emptied.insert(path);
+    return ok();
+  }
+  bool has(const std::string& path) {
+    MutexLock lock(mutex_);
+    return made.contains(path);
+  }
+
+  std::atomic<bool> full = false;
+
+ private:
+  Mutex mutex_;
+  std::set<std::string> made, emptied;
+};
+
 /// The controllers over a cluster in memory, and a stand-in for kubelets: pods get an address and become
 /// ready unless they have the label `kubelet`. Conflicts are retried after a backoff, so most tests let real
 /// time pass.
@@ -39,7 +73,7 @@ class ControlledCluster : public TestCluster<Time> {
                          api::Endpoints, api::ServiceAccount, api::ConfigMap, api::Event,
                          api::ReplicationController, api::Job, api::DaemonSet, api::StatefulSet, api::CronJob,
                          api::PodDisruptionBudget, api::CustomResourceDefinition, api::ResourceQuota,
-                         api::PersistentVolumeClaim>();
+                         api::PersistentVolumeClaim, api::PersistentVolume, api::Node, api::Lease>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));
@@ -64,6 +98,8 @@ class ControlledCluster : public TestCluster<Time> {
         true);
     static_cast<void>(updated.ok());  // the pod may be gone again
   }
+  FakeDirectories directories;
+
   bool has_event(const std::string& reason, const std::string& message) {
     for (const auto& event : this->template list<api::Event>())
       if (event->reason == reason && event->message == message) return true;
@@ -73,7 +109,7 @@ class ControlledCluster : public TestCluster<Time> {
  private:
   std::atomic<int> addresses_ = 0;
   controllers::Controllers controllers{{this->client, this->informers, this->clock, this->random},
-                                       {.root_ca = "PEM", .served = this->served}};
+                                       {.root_ca = "PEM", .served = this->served, .directories = &directories}};
 };
 
 }  // namespace skiff::test

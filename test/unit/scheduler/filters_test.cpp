@@ -25,6 +25,16 @@ std::string reasons(const PodInfoRef& the_pod, const ClusterState& cluster) {
   return text;
 }
 
+std::vector<std::string> best(const PodInfoRef& the_pod, const ClusterState& cluster,
+                              const std::vector<std::string>& names) {
+  NodeStates candidates;
+  for (const std::string& name : names) candidates.push_back(cluster.find(name));
+  std::vector<std::string> chosen;
+  for (const NodeState* one : best_nodes(*the_pod, cluster, Topology(*the_pod, cluster), candidates))
+    chosen.push_back(one->node->metadata.name);
+  return chosen;
+}
+
 struct Row {
   const char* name;
   std::string node;
@@ -123,12 +133,12 @@ TEST_CASE("the emptier and the preferred node is better") {
   cluster.set_node(node(node_json("a")));
   cluster.set_node(node(node_json("b")));
   cluster.set_pod(pod(pod_json("x", R"("cpu":"2","memory":"4Gi")")), "a");
-  CHECK(best_nodes(*pod(pod_json("p")), cluster, {"a", "b"}) == std::vector<std::string>{"b"});
-  CHECK(best_nodes(*pod(pod_json("p")), cluster, {"a"}) == std::vector<std::string>{"a"});
+  CHECK(best(pod(pod_json("p")), cluster, {"a", "b"}) == std::vector<std::string>{"b"});
+  CHECK(best(pod(pod_json("p")), cluster, {"a"}) == std::vector<std::string>{"a"});
   PodInfoRef choosy = pod(pod_json("p", "", R"("affinity":{"nodeAffinity":{
       "preferredDuringSchedulingIgnoredDuringExecution":[{"weight":100,"preference":{"matchExpressions":[
       {"key":"kubernetes.io/hostname","operator":"In","values":["a"]}]}}]}},)"));
-  CHECK(best_nodes(*choosy, cluster, {"a", "b"}) == std::vector<std::string>{"a"});
+  CHECK(best(choosy, cluster, {"a", "b"}) == std::vector<std::string>{"a"});
 }
 
 TEST_CASE("the queue orders by priority, then by age, and backs off") {
@@ -140,13 +150,14 @@ TEST_CASE("the queue orders by priority, then by age, and backs off") {
   CHECK(queue.take() == urgent);
   CHECK(queue.take() == first);
 
-  queue.failed(first);
+  queue.failed(first, {"NodeResourcesFit"});
   CHECK(queue.take() == second);
   CHECK(queue.take() == nullptr);
-  CHECK_FALSE(queue.next_due());
-  queue.cluster_changed(SchedulingQueue::Change::Neighbours);  // it cares for none
-  CHECK_FALSE(queue.next_due());
-  queue.cluster_changed(SchedulingQueue::Change::Room);
+  CHECK(queue.next_due() == clock.now() + 5min);
+  queue.cluster_changed({ClusterChange::What::PodThere});  // it cares for none
+  CHECK(queue.unschedulable() == 1);
+  queue.cluster_changed({ClusterChange::What::PodGone});
+  CHECK(queue.unschedulable() == 0);
   CHECK(queue.take() == nullptr);
   CHECK(queue.next_due() == clock.now() + 1s);
   clock.advance(1s);
@@ -155,4 +166,67 @@ TEST_CASE("the queue orders by priority, then by age, and backs off") {
   CHECK(queue.next_due() == clock.now() + 2s);
   queue.remove({"", "first"});
   CHECK_FALSE(queue.next_due());
+}
+
+TEST_CASE("a pod is only tried again after a change that may help it") {
+  test::FakeClock clock;
+  ClusterState cluster;
+  cluster.set_node(node(node_json("tainted", kTaint)));
+  cluster.set_node(node(node_json("small", "", 1)));
+  cluster.set_node(node(node_json("large", "", 8)));
+  const client::ObjectKey claim{"", "data"}, other{"", "other"};
+  using What = ClusterChange::What;
+  struct Hint {
+    const char* name;
+    std::set<std::string> failed_by;
+    ClusterChange change;
+    bool want;
+  };
+  const std::vector<Hint> hints = {
+      Hint{"a node that it does not tolerate", {"NodeResourcesFit"}, {What::Node, cluster.find("tainted")}, false},
+      Hint{"a node that is too small", {"NodeResourcesFit"}, {What::Node, cluster.find("small")}, false},
+      Hint{"a node that may do", {"TaintToleration"}, {What::Node, cluster.find("large")}, true},
+      Hint{"room, where taints were the reason", {"TaintToleration"}, {What::PodGone}, false},
+      Hint{"room", {"TaintToleration", "NodeResourcesFit"}, {What::PodGone}, true},
+      Hint{"its claim", {"VolumeBinding"}, {What::Volumes, nullptr, &claim}, true},
+      Hint{"a stranger's claim", {"VolumeBinding"}, {What::Volumes, nullptr, &other}, false},
+      Hint{"a claim, where room was the reason", {"NodeResourcesFit"}, {What::Volumes, nullptr, &claim}, false},
+      Hint{"a domain for its spreading", {"PodTopologySpread"}, {What::Node, cluster.find("tainted")}, true}};
+  for (const Hint& row : hints) DYNAMIC_SECTION(row.name) {
+    SchedulingQueue queue(clock);
+    queue.put(pod(pod_json("p", R"("cpu":"2")",
+                           R"("volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"data"}}],)")),
+              false);
+    queue.failed(queue.take(), row.failed_by);
+    queue.cluster_changed(row.change);
+    CHECK((queue.unschedulable() == 0) == row.want);
+    clock.advance(5min);
+    CHECK(queue.take() != nullptr);  // in the end it is tried anyway
+  }
+}
+
+TEST_CASE("namespaces are selected by their labels, and images attract") {
+  ClusterState cluster;
+  const std::string with_image = R"(,"images":[{"names":["big:1"],"sizeBytes":900000000}])";
+  std::string a = node_json("a");
+  a.insert(a.size() - 2, with_image);
+  cluster.set_node(node(a));
+  cluster.set_node(node(node_json("b")));
+  PodInfoRef wants_image = pod(R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"big:1"}]}})");
+  CHECK(best(wants_image, cluster, {"a", "b"}) == std::vector<std::string>{"a"});
+
+  cluster.set_namespace("team", {{"kind", "dev"}});
+  cluster.set_namespace("other", {{"kind", "prod"}});
+  auto in = [](const char* namespace_, const char* name) {
+    return pod(R"({"metadata":{"name":")" + std::string(name) + R"(","namespace":")" + namespace_ +
+               R"(","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"a"}]}})");
+  };
+  cluster.set_pod(in("team", "t"), "a");
+  cluster.set_pod(in("other", "o"), "b");
+  PodInfoRef near = pod(pod_json("p", "", R"("affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
+    {"topologyKey":"kubernetes.io/hostname","labelSelector":{"matchLabels":{"app":"x"}},
+     "namespaceSelector":{"matchLabels":{"kind":"dev"}}}]}},)"));
+  std::vector<NodeVerdict> verdicts = filter_nodes(*near, cluster);
+  CHECK(verdicts[0].reasons.empty());
+  CHECK(verdicts[1].reasons == std::vector<std::string>{"node(s) didn't match pod affinity rules"});
 }

@@ -51,8 +51,8 @@ TEST_CASE("a pod that does not fit says why and is placed when room is made") {
       "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for "
       "scheduling.";
   REQUIRE(cluster.wait_for([&] {
-    auto verdicts = cluster.scheduler.explain(*cluster.get<api::Pod>("p"));
-    return verdicts.size() == 3 && scheduler::unschedulable_message(verdicts, false) == why;
+    scheduler::Refusal refusal = cluster.scheduler.explain(*cluster.get<api::Pod>("p"));
+    return refusal.verdicts.size() == 3 && scheduler::unschedulable_message(refusal) == why;
   }));
   cluster.clock.wait_for_waiters(1);
   cluster.clock.advance(2s);

@@ -3,6 +3,7 @@
 #include "api/gen/core.hpp"
 #include "api/gen/nodes.hpp"
 #include "api/gen/pod.hpp"
+#include "api/gen/volume.hpp"
 #include "api/pods.hpp"
 #include "scheduler/scheduler.hpp"
 #include "support/test_cluster.hpp"
@@ -27,7 +28,7 @@ template <class Time = FakeClock>
 class ScheduledCluster : public TestCluster<Time> {
  public:
   ScheduledCluster() {
-    this->template start<api::Pod, api::Node, api::Event>();
+    this->template start<api::Pod, api::Node, api::Event, api::PersistentVolumeClaim, api::PersistentVolume>();
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     this->template create<api::ServiceAccount>(R"({"metadata":{"name":"default"}})");
     REQUIRE(scheduler.start());
@@ -40,7 +41,7 @@ class ScheduledCluster : public TestCluster<Time> {
   void add_node(const std::string& json) {
     api::Node node = this->template create<api::Node>(json);
     REQUIRE(this->wait_for([&] {
-      auto verdicts = scheduler.explain(api::Pod());
+      auto verdicts = scheduler.explain(api::Pod()).verdicts;
       return std::any_of(verdicts.begin(), verdicts.end(),
                          [&](const auto& verdict) { return verdict.node == node.metadata.name; });
     }));
