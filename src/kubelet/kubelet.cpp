@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "kubelet/adopt.hpp"
 #include "kubelet/container_spec.hpp"
+#include "api/gen/volume.hpp"
 #include "sys/files.hpp"
 
 namespace skiff::kubelet {
@@ -44,25 +45,29 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       description_(describe_node()),
       events_(parts.client, parts.clock, parts.random, "kubelet", spec_.name),
       cgroups_(parts.cgroups, parts.clock, spec_.cgroup),
-      volumes_(parts.node, parts.client, parts.clock, parts.random),
+      volumes_({parts.node, parts.client, parts.images, parts.clock, parts.random, spec_.name}),
       handlers_(parts.node, parts.clock),
       workers_(parts.client, parts.clock),
       probes_(handlers_, parts.clock, [this](const ProbeNews& news) { workers_.probed(news); }),
       runtime_({parts.client, parts.node, parts.images, parts.network, cgroups_, volumes_, handlers_, probes_,
                 events_, parts.clock, parts.random},
                facts(description_), [this](const std::string& uid) { workers_.wake(uid); }),
-      access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, parts.clock)),
+      usage_({workers_, cgroups_, parts.cgroups, parts.node, parts.clock, spec_.name, spec_.directory,
+              parts.images.directory()}),
+      access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, usage_, parts.clock)),
       registration_(parts.client, parts.clock, description_),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),
       config_maps_(parts.client, parts.clock, api::kind_of<api::ConfigMap>()),
-      secrets_(parts.client, parts.clock, api::kind_of<api::Secret>()) {}
+      secrets_(parts.client, parts.clock, api::kind_of<api::Secret>()),
+      claims_(parts.client, parts.clock, api::kind_of<api::PersistentVolumeClaim>()) {}
 
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
   pods_.stop();
   config_maps_.stop();
   secrets_.stop();
+  claims_.stop();
   workers_.stop();  // before the probes and hooks it reaches through the runtime go
 }
 
@@ -126,6 +131,9 @@ void Kubelet::watch_config() {
   };
   config_maps_.on_change(tell(false));
   secrets_.on_change(tell(true));
+  claims_.on_change([this](const client::AnyRef& before, const client::AnyRef& now) {
+    if (adopted_) workers_.claim_changed(client::key_of((now ? now : before).metadata()));
+  });
 }
 
 Status Kubelet::adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live) {
@@ -213,6 +221,7 @@ Status Kubelet::run() {
   pods_.start();
   config_maps_.start();
   secrets_.start();
+  claims_.start();
   if (!pods_.wait_synced({})) return error(Code::Canceled, "the kubelet was stopped while it started");
   TRY(adopt_all());
   workers_.start(runtime_, spec_.workers);

@@ -86,10 +86,11 @@ class Kubelet {
   PodWorkers workers_;
   ProbeRunner probes_;
   PodRuntime runtime_;
+  UsageCollector usage_;
   std::shared_ptr<KubeletAccess> access_;
   NodeRegistration registration_;
   std::atomic<bool> adopted_{false};
-  client::AnyInformer pods_, config_maps_, secrets_;
+  client::AnyInformer pods_, config_maps_, secrets_, claims_;
 };
 
 }  // namespace skiff::kubelet
