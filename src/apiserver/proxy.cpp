@@ -10,6 +10,7 @@
 #include "api/gen/service.hpp"
 #include "api/status.hpp"
 #include "apiserver/http_answer.hpp"
+#include "apiserver/node_endpoints.hpp"
 #include "apiserver/status.hpp"
 #include "base/encoding.hpp"
 #include "sys/files.hpp"
@@ -24,13 +25,15 @@ constexpr int kAnswerTimeoutMs = 30'000;  // between two pieces of an answer
 struct ProxyName {
   std::string name;
   std::string port;
+  bool https = false;
 };
 
 Result<ProxyName> parse_name(const std::string& text) {
   std::vector<std::string> parts = split(text, ':');
   if (parts.size() == 1) return ProxyName{parts[0], ""};
   if (parts.size() == 2) return ProxyName{parts[0], parts[1]};
-  if (parts.size() == 3 && (parts[0].empty() || parts[0] == "http")) return ProxyName{parts[1], parts[2]};
+  bool known = parts[0].empty() || parts[0] == "http" || parts[0] == "https";
+  if (parts.size() == 3 && known) return ProxyName{parts[1], parts[2], parts[0] == "https"};
   return api::bad_request(fmt::format("invalid proxy request {}", api::quote(text)));
 }
 
@@ -141,9 +144,22 @@ Result<std::string> exchange(const Request& request, const ProxyTarget& target) 
 
 Result<ProxyTarget> find_proxy_target(Call& call) {
   TRY_ASSIGN(ProxyName name, parse_name(call.info.name));
+  if (name.https) return api::bad_request(fmt::format("invalid proxy request {}", api::quote(call.info.name)));
   if (call.info.resource == "pods") return pod_target(call, name);
   if (call.info.resource == "services") return service_target(call, name);
   return node_target(call, name);
+}
+
+Result<std::optional<Response>> node_answer(Call& call) {
+  if (call.info.resource != "nodes") return std::optional<Response>();
+  TRY_ASSIGN(ProxyName name, parse_name(call.info.name));
+  TRY_ASSIGN(client::Ref<api::Node> node, call.registry.local_client().get<api::Node>({"", name.name}));
+  std::string own = std::to_string(node->status.daemonEndpoints.kubeletEndpoint.Port);
+  if (!name.port.empty() && name.port != own) return std::optional<Response>();
+  std::shared_ptr<client::NodeAccess> access = call.nodes(name.name);
+  if (!access) return error(Code::Unavailable, "node {} is not reachable", api::quote(name.name));
+  std::string path = call.info.rest.empty() ? "/" : call.info.rest;
+  return std::optional<Response>(node_endpoint(call, std::move(access), name.name, path));
 }
 
 Response proxy_request(const Request& request, ProxyTarget target) {

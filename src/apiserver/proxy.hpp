@@ -19,6 +19,9 @@ struct ProxyTarget {
 /// its ready endpoints. BadRequest, NotFound or Unavailable (no endpoints available for service "x").
 Result<ProxyTarget> find_proxy_target(Call& call);
 
+/// What the node itself answers on its kubelet's port (the default); nullopt: the request goes to another port of it.
+Result<std::optional<Response>> node_answer(Call& call);
+
 /// Passes the request on and the answer back, each whole. Upgrades are not passed on.
 Response proxy_request(const Request& request, ProxyTarget target);
 

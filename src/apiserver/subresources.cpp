@@ -133,8 +133,8 @@ Result<Response> remote(Call& call, StartSession start) {
     return api::bad_request("you must specify at least 1 of stdin, stdout, stderr");
   const std::string& phase = found.pod->status.phase;
   if (phase == "Succeeded" || phase == "Failed")
-    return api::bad_request(
-        fmt::format("cannot exec into a container in a completed pod; current phase is {}", phase));
+    return api::bad_request(fmt::format("cannot {} a container in a completed pod; current phase is {}",
+                                        call.info.subresource == "attach" ? "attach" : "exec into", phase));
   RemoteOptions wanted{options.in, options.out, options.err, options.tty};
   std::string command = "[" + join(options.command, " ") + "]";
   StartProcess begin = [node = found.node, start, key = call.key(),
@@ -231,6 +231,8 @@ Result<Response> pod_port_forward(Call& call) {
 
 Result<Response> proxy(Call& call) {
   TRY(admit_connect(call));
+  TRY_ASSIGN(std::optional<Response> own, node_answer(call));
+  if (own) return std::move(*own);
   TRY_ASSIGN(ProxyTarget target, find_proxy_target(call));
   return proxy_request(call.request, std::move(target));
 }

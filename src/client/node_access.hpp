@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
-#include "client/object.hpp"
+#include "client/node_stats.hpp"
 
 namespace skiff::client {
 
@@ -63,6 +63,8 @@ class NodeAccess {
   virtual Result<std::unique_ptr<ExecSession>> attach(const ObjectKey& pod, const ExecOptions& options) = 0;
   /// A TCP connection to `port` on the pod's own loopback.
   virtual Result<UniqueFd> dial_pod(const ObjectKey& pod, std::uint16_t port) = 0;
+  /// What the node and its pods use now. The first question after a pause may take a moment: CPU is measured over time.
+  virtual Result<NodeUsage> usage(const UsageQuery&) { return error(Code::Unavailable, "the node does not measure"); }
   /// A TCP connection opened inside the node's network namespace (service and pod proxying).
   virtual Result<UniqueFd> dial(const std::string& address, std::uint16_t port) = 0;
 };

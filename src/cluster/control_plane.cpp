@@ -10,6 +10,7 @@
 #include "api/gen/pod.hpp"
 #include "api/gen/rbac.hpp"
 #include "api/gen/scheduling.hpp"
+#include "cluster/usage.hpp"
 #include "skiff/version.hpp"
 #include "sys/files.hpp"
 #include "sys/namespaces.hpp"
@@ -75,6 +76,7 @@ Status ControlPlane::open(const Settings& settings, const client::NodeAccessByNa
   registry_->set_token_signer([this](const client::ObjectKey& account, const std::string& uid, registry::Draft& draft) {
     return sign_token(account, uid, draft);
   });
+  registry_->set_usage_source(usage_source(nodes, client()));
   TRY_ASSIGN(access_, apiserver::AccessControl::create(*registry_, client()));
   registry_->set_authorizer(*access_);
   authenticator_.signer = identity_.signer.get();

@@ -94,6 +94,8 @@ PodState adopt(const api::Pod& pod, const std::vector<runtime::ContainerStatus>&
   for (const api::ContainerStatus& status : pod.status.initContainerStatuses)
     adopt_status(status, now, state);
   for (const api::ContainerStatus& status : pod.status.containerStatuses) adopt_status(status, now, state);
+  for (const api::ContainerStatus& status : pod.status.ephemeralContainerStatuses) adopt_status(status, now, state);
+  note_ephemeral(pod, state);
   return state;
 }
 

@@ -35,6 +35,7 @@ bool is_current(const std::string& directory, const VolumeFiles& files, std::int
     Result<struct stat> info = sys::stat_of(data + "/" + path);
     if (!content.ok() || !info.ok() || content.value() != file.content) return false;
     if ((info.value().st_mode & 07777) != mode_of(file, group)) return false;
+    if (info.value().st_uid != file.owner.value_or(0)) return false;
   }
   // Names that went show as visible links without a file.
   std::set<std::string> wanted;
@@ -49,7 +50,7 @@ bool is_current(const std::string& directory, const VolumeFiles& files, std::int
 Status write_one(const std::string& path, const VolumeFile& file, std::int64_t group) {
   TRY(sys::make_directories(path.substr(0, path.rfind('/'))));
   TRY(sys::write_file(path, file.content, 0600));
-  if (group >= 0 && ::chown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group)) < 0)
+  if (::chown(path.c_str(), file.owner.value_or(0), static_cast<gid_t>(group)) < 0)  // -1: it keeps its group
     return errno_error(errno, "chown '{}'", path);
   if (::chmod(path.c_str(), mode_of(file, group)) < 0) return errno_error(errno, "chmod '{}'", path);
   return ok();

@@ -5,6 +5,7 @@
 // new.
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/error.hpp"
@@ -15,6 +16,7 @@ namespace skiff::kubelet {
 struct VolumeFile {
   std::string content;
   int mode = 0644;
+  std::optional<std::uint32_t> owner;  // a user instead of root
 
   bool operator==(const VolumeFile&) const = default;
 };

@@ -48,6 +48,7 @@ Status apply_user(const ContainerInput& input, runtime::ProcessSpec& process) {
   if (gid) process.group = static_cast<gid_t>(*gid);
   for (std::int64_t group : pods.supplementalGroups)
     process.supplementary_groups.push_back(static_cast<gid_t>(group));
+  process.strict_groups = pods.supplementalGroupsPolicy == "Strict";
   if (pods.fsGroup) process.supplementary_groups.push_back(static_cast<gid_t>(*pods.fsGroup));
   return ok();
 }

@@ -1,12 +1,17 @@
 #include "kubelet/container_spec.hpp"
 
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <charconv>
 
+#include "base/encoding.hpp"
 #include "kubelet/container_security.hpp"
 #include "kubelet/pod_cgroups.hpp"
+#include "kubelet/sub_path.hpp"
+#include "sys/files.hpp"
 
 namespace skiff::kubelet {
 namespace {
@@ -48,6 +53,23 @@ runtime::Propagation propagation_of(const std::string& name) {
   return runtime::Propagation::Private;
 }
 
+/// Kernels that skiff runs on can do it, so IfPossible is Enabled.
+bool wants_recursive(const api::VolumeMount& mount) {
+  return mount.recursiveReadOnly == "Enabled" || mount.recursiveReadOnly == "IfPossible";
+}
+
+/// subPath, or subPathExpr with every variable replaced; a variable without a value is an error.
+Result<std::string> sub_path_of(const ContainerInput& input, const api::VolumeMount& mount) {
+  if (mount.subPathExpr.empty()) return mount.subPath;
+  std::vector<std::string> missing;
+  for (const std::string& name : references(mount.subPathExpr)) {
+    auto value = input.environment.find(name);
+    if (value == input.environment.end() || value->second.empty()) missing.push_back(name);
+  }
+  if (!missing.empty()) return error(Code::Invalid, "missing value for {}", join(missing, ", "));
+  return expand(mount.subPathExpr, input.environment);
+}
+
 Status add_volume_mounts(const ContainerInput& input, runtime::ContainerSpec& spec) {
   for (const api::VolumeMount& wanted : input.container.volumeMounts) {
     auto source = input.volumes.find(wanted.name);
@@ -55,15 +77,34 @@ Status add_volume_mounts(const ContainerInput& input, runtime::ContainerSpec& sp
       return error(Code::Invalid, "cannot find volume \"{}\" to mount into container \"{}\"", wanted.name,
                    input.container.name);
     runtime::Mount mount;
-    mount.source = source->second;
+    mount.source = source->second.path;
     mount.target = wanted.mountPath.starts_with("/") ? wanted.mountPath : "/" + wanted.mountPath;
-    mount.read_only = wanted.readOnly;
-    mount.recursive_read_only = wanted.readOnly && wanted.recursiveReadOnly == "Enabled";
+    mount.read_only = wanted.readOnly || source->second.read_only;
+    mount.recursive_read_only = wanted.readOnly && wants_recursive(wanted);
     mount.propagation = propagation_of(wanted.mountPropagation);
-    std::string sub_path =
-        wanted.subPathExpr.empty() ? wanted.subPath : expand(wanted.subPathExpr, input.environment);
-    if (!sub_path.empty()) mount.sub_path = sub_path;
+    TRY_ASSIGN(std::string sub_path, sub_path_of(input, wanted));
+    if (!sub_path.empty()) {
+      if (input.node != nullptr)
+        TRY(prepare_sub_path({input.node->path(mount.source), sub_path, wanted.name, input.container.name}));
+      mount.sub_path = sub_path;
+    }
     spec.mounts.push_back(std::move(mount));
+  }
+  return ok();
+}
+
+Status add_devices(const ContainerInput& input, runtime::ContainerSpec& spec) {
+  for (const api::VolumeDevice& wanted : input.container.volumeDevices) {
+    auto volume = input.volumes.find(wanted.name);
+    if (volume == input.volumes.end() || volume->second.device.empty())
+      return error(Code::Invalid, "cannot find volume \"{}\" to pass into container \"{}\"", wanted.name,
+                   input.container.name);
+    TRY_ASSIGN(struct stat info, sys::stat_of(volume->second.device));
+    spec.devices.push_back({.target = wanted.devicePath,
+                            .block = true,
+                            .major = major(info.st_rdev),
+                            .minor = minor(info.st_rdev),
+                            .read_only = volume->second.read_only});
   }
   return ok();
 }
@@ -115,6 +156,7 @@ Result<runtime::ContainerSpec> make_container_spec(const ContainerInput& input) 
   spec.wants_stdin = input.container.stdin;
   spec.host_pids = input.pod.spec.hostPID;
   TRY(add_mounts(input, spec));
+  TRY(add_devices(input, spec));
   spec.process.arguments = process_arguments(input);
   spec.process.environment = process_environment(input);
   spec.process.working_directory =

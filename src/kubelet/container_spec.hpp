@@ -30,7 +30,8 @@ struct ContainerInput {
   runtime::SeccompProfiles& seccomp;
   std::string image_name;  // in full
   Environment environment;
-  VolumePaths volumes;
+  PodVolumes volumes;
+  runtime::Node* node = nullptr;  // whose view of the volumes sub paths are made in; null: they are there
   std::string id, sandbox, directory, cgroup, log_path;
   std::string hostname;
   int attempt = 0;

@@ -52,7 +52,7 @@ std::optional<image::Image> PodRuntime::find_image(const Start& start, Container
                                                    std::string& name) {
   const std::string& image = start.container.image;
   TimePoint now = system_.clock.now();
-  ImageChoice choice = choose_image(system_.images, start.container);
+  ImageChoice choice = choose_image(system_.images, image, start.container.imagePullPolicy);
   name = choice.name;
   if (choice.image) {
     record.image_backoff.reset();
@@ -92,6 +92,18 @@ std::optional<image::Image> PodRuntime::find_image(const Start& start, Container
   return std::nullopt;
 }
 
+/// The running container whose processes an ephemeral container sees; "" for its own.
+Result<std::string> PodRuntime::target_of_debugging(const Start& start) const {
+  auto found = std::ranges::find(start.pod.spec.ephemeralContainers, start.container.name, &api::EphemeralContainer::name);
+  if (found == start.pod.spec.ephemeralContainers.end() || found->targetContainerName.empty()) return std::string();
+  const ContainerRecord* target = find_record(start.state, found->targetContainerName);
+  if (target == nullptr || !target->current)
+    return error(Code::NotFound, "unable to find target container {}", found->targetContainerName);
+  // Containers that share the pod's or the node's processes see the target's anyway.
+  bool shared = start.pod.spec.hostPID || start.pod.spec.shareProcessNamespace.value_or(false);
+  return shared || !target->running() ? std::string() : target->current->container.id;
+}
+
 Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const ContainerRecord& record,
                                                    const image::Image& image, const std::string& image_name) {
   const std::string& uid = start.pod.metadata.uid;
@@ -105,7 +117,8 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
                        .image_name = image_name,
                        .environment = std::move(environment),
                        .volumes = start.volumes,
-                       .id = system_.random.hex(64),
+                       .node = &system_.node,
+                       .id = system_.random.hex(32),
                        .sandbox = uid,
                        .hostname = hostname_of(start.pod, facts_.name),
                        .attempt = record.next_attempt};
@@ -120,6 +133,7 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
     input.node_memory = memory->second.value();
   input.devices_guarded = system_.cgroups.guards_devices();
   TRY_ASSIGN(runtime::ContainerSpec spec, make_container_spec(input));
+  TRY_ASSIGN(spec.pids_of, target_of_debugging(start));
   TRY(sys::make_directories(directory + "/termination"));
   TRY(sys::write_file(input.termination_file, "", 0666));
   TRY(sys::make_directories(directory + "/logs/" + name));
@@ -173,6 +187,7 @@ void PodRuntime::launch(const Start& start, ContainerRecord& record, const runti
   if (result.ok()) {
     run.container.state = runtime::ContainerState::Running;
     run.container.started_at = result.value().started_at;
+    run.container.identity = result.value().identity;
     for (const std::string& warning : result.value().warnings)
       log::warning("kubelet", "container {} of {}: {}", start.container.name, describe(start.pod), warning);
     retire_previous(record, std::move(run));
@@ -194,12 +209,37 @@ void PodRuntime::launch(const Start& start, ContainerRecord& record, const runti
   start.alarm.at(system_.clock.now() + 1s);
 }
 
-void PodRuntime::start_container(const Start& start) {
+/// Image volumes of the container; false: one of the images is not here, and the container waits for it.
+bool PodRuntime::mount_images(Start& start, ContainerRecord& record) {
+  for (const api::VolumeMount& mount : start.container.volumeMounts) {
+    auto volume = std::ranges::find(start.pod.spec.volumes, mount.name, &api::Volume::name);
+    if (volume == start.pod.spec.volumes.end() || !volume->image) continue;
+    ImageChoice choice = choose_image(system_.images, volume->image->reference, volume->image->pullPolicy);
+    std::string problem = choice.message, reason = choice.reason;
+    if (choice.image) {
+      Result<MountedVolume> mounted =
+          system_.volumes.set_up_image(pod_directory(start.pod.metadata.uid), volume->name, *choice.image);
+      if (mounted.ok()) {
+        start.state.volume_images[volume->name] = mounted.value().image;
+        start.volumes[volume->name] = std::move(mounted).value();
+        continue;
+      }
+      problem = mounted.error().message();
+      reason = "CreateContainerError";
+    }
+    if (record.waiting_message != problem) wait_with(start, record, reason, problem);
+    start.alarm.at(system_.clock.now() + kConfigRetry);
+    return false;
+  }
+  return true;
+}
+
+void PodRuntime::start_container(Start start) {
   ContainerRecord& record = start.state.containers[start.container.name];
   if (held_back(start, record)) return;
   std::string image_name;
   std::optional<image::Image> image = find_image(start, record, image_name);
-  if (!image) return;
+  if (!image || !mount_images(start, record)) return;
   Result<runtime::ContainerSpec> spec = prepare(start, record, *image, image_name);
   if (!spec.ok()) {
     if (record.waiting_message != spec.error().message() ||

@@ -47,7 +47,7 @@ bool PodRuntime::run_pre_stop(const StopRequest& request, ContainerRecord& recor
   }
   if (finished && !record.pre_stop->failure().empty())
     system_.events.warning(about(request.pod, request.container), "FailedPreStopHook",
-                           "PreStopHook failed: " + record.pre_stop->failure());
+                           "PreStopHook failed");
   record.pre_stop.reset();
   record.stop->deadline = std::max(record.stop->deadline, system_.clock.now() + kMinimumGrace);
   return false;
@@ -89,6 +89,7 @@ Result<bool> PodRuntime::stop(const api::Pod& pod, PodState& state, Duration gra
                           found->second);
   };
   bool main_stopped = true;
+  for (const auto& [name, container] : state.ephemeral) main_stopped = stop_one(container) && main_stopped;
   for (const api::Container& container : pod.spec.containers)
     main_stopped = stop_one(container) && main_stopped;
   for (const api::Container& container : pod.spec.initContainers)
@@ -122,14 +123,14 @@ void PodRuntime::container_exited(const api::Pod& pod, PodState& state,
     record.pre_stop.reset();
     record.waiting_reason.clear();
     system_.probes.remove(container.id);
-    if (const api::Container* spec = find_container(pod, name))
+    if (const api::Container* spec = container_of(pod, state, name))
       record.current->message = read_termination_message(pod, *spec, *record.current);
   }
 }
 
 void PodRuntime::probed(const api::Pod& pod, PodState& state, const ProbeNews& news) {
   for (auto& [name, record] : state.containers) {
-    const api::Container* container = find_container(pod, name);
+    const api::Container* container = container_of(pod, state, name);
     if (container == nullptr || !record.running() || record.current->container.id != news.container_id)
       continue;
     if (record.stop) return;

@@ -125,23 +125,44 @@ Result<Environment> services_for(const api::Pod& pod, client::Client& client) {
 
 }  // namespace
 
-std::string expand(std::string_view text, const Environment& environment) {
-  std::string out;
+namespace {
+
+/// Walks `text`: `plain` gets what stands for itself, `name` what stands between $( and ).
+template <class Plain, class Name>
+void walk(std::string_view text, Plain&& plain, Name&& name) {
   for (size_t at = 0; at < text.size(); ++at) {
     if (text[at] != '$' || at + 1 == text.size()) {
-      out += text[at];
+      plain(text[at]);
     } else if (text[at + 1] == '$') {
-      out += '$';
+      plain('$');
       ++at;
     } else if (size_t end = text.find(')', at); text[at + 1] == '(' && end != std::string_view::npos) {
-      auto found = environment.find(std::string(text.substr(at + 2, end - at - 2)));
-      out += found == environment.end() ? std::string(text.substr(at, end - at + 1)) : found->second;
+      name(std::string(text.substr(at + 2, end - at - 2)));
       at = end;
     } else {
-      out += '$';
+      plain('$');
     }
   }
+}
+
+}  // namespace
+
+std::string expand(std::string_view text, const Environment& environment) {
+  std::string out;
+  walk(
+      text, [&](char c) { out += c; },
+      [&](const std::string& name) {
+        auto found = environment.find(name);
+        out += found == environment.end() ? "$(" + name + ")" : found->second;
+      });
   return out;
+}
+
+std::set<std::string> references(std::string_view text) {
+  std::set<std::string> names;
+  walk(
+      text, [](char) {}, [&](std::string name) { names.insert(std::move(name)); });
+  return names;
 }
 
 Environment service_environment(const std::vector<client::Ref<api::Service>>& services) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ using Environment = std::map<std::string, std::string>;
 
 /// Replaces $(NAME) by its value and $$ by $; an unknown name stays as it is written.
 std::string expand(std::string_view text, const Environment& environment);
+
+/// The names that `text` refers to as $(NAME), each once and sorted.
+std::set<std::string> references(std::string_view text);
 
 /// KUBERNETES_SERVICE_HOST, REDIS_PORT_6379_TCP_ADDR, ... for services with an address.
 Environment service_environment(const std::vector<client::Ref<api::Service>>& services);

@@ -89,4 +89,31 @@ const api::Container* find_container(const api::Pod& pod, const std::string& nam
   return init == pod.spec.initContainers.end() ? nullptr : &*init;
 }
 
+api::Container as_container(const api::EphemeralContainer& from) {
+  api::Container container;
+  container.name = from.name;
+  container.image = from.image;
+  container.command = from.command;
+  container.args = from.args;
+  container.workingDir = from.workingDir;
+  container.env = from.env;
+  container.envFrom = from.envFrom;
+  container.volumeMounts = from.volumeMounts;
+  container.volumeDevices = from.volumeDevices;
+  container.terminationMessagePath = from.terminationMessagePath;
+  container.terminationMessagePolicy = from.terminationMessagePolicy;
+  container.imagePullPolicy = from.imagePullPolicy;
+  container.securityContext = from.securityContext;
+  container.stdin = from.stdin;
+  container.stdinOnce = from.stdinOnce;
+  container.tty = from.tty;
+  return container;
+}
+
+bool has_container(const api::Pod& pod, const std::string& name) {
+  return find_container(pod, name) != nullptr ||
+         std::ranges::find(pod.spec.ephemeralContainers, name, &api::EphemeralContainer::name) !=
+             pod.spec.ephemeralContainers.end();
+}
+
 }  // namespace skiff::kubelet

@@ -25,7 +25,12 @@ Result<std::string> field_value(const FieldSource& source, const std::string& pa
 Result<std::string> resource_value(const FieldSource& source, const api::Container& container,
                                    const api::ResourceFieldSelector& selector);
 
-/// The container that `selector` names (or `own`); null when there is none.
+/// The main or init container of that name; null when there is none.
 const api::Container* find_container(const api::Pod& pod, const std::string& name);
+
+/// An ephemeral container's fields as those of the others.
+api::Container as_container(const api::EphemeralContainer& container);
+/// Whether the pod has a container of any sort with that name.
+bool has_container(const api::Pod& pod, const std::string& name);
 
 }  // namespace skiff::kubelet

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/encoding.hpp"
+#include "kubelet/grpc_check.hpp"
 #include "kubelet/http_check.hpp"
 #include "sys/files.hpp"
 
@@ -13,6 +14,11 @@ namespace skiff::kubelet {
 namespace {
 
 constexpr size_t kMaxOutput = 10 << 10;
+constexpr int kMaxRedirects = 10;
+
+bool is_redirect(const HttpAnswer& answer) {
+  return answer.status >= 300 && answer.status < 400 && !answer.location.empty();
+}
 
 /// What both streams bring until they end or `deadline`; false at the deadline.
 bool collect(const runtime::Streams& streams, Clock& clock, TimePoint deadline, std::stop_token stop,
@@ -85,17 +91,50 @@ CheckResult Handlers::check_command(const api::ExecAction& action, const Handler
 
 CheckResult Handlers::check_http(const api::HTTPGetAction& action, const HandlerTarget& target,
                                  Duration timeout) const {
-  if (action.scheme == "HTTPS") return {false, "HTTPS probes are not supported"};
   Result<int> port = port_number(action.port, target.container);
   if (!port.ok()) return {false, port.error().message()};
-  HttpRequest request{{action.host.empty() ? target.pod_ip : action.host, port.value()}, action.path, {}};
+  HttpRequest request{
+      {action.host.empty() ? target.pod_ip : action.host, port.value()}, action.scheme == "HTTPS", action.path, {}};
   for (const api::HTTPHeader& header : action.httpHeaders)
     request.headers.emplace_back(header.name, header.value);
-  Result<HttpAnswer> answer = http_get(node_.network(), request, clock_.now() + timeout);
+  TimePoint deadline = clock_.now() + timeout;
+  Result<HttpAnswer> answer = http_get(node_.network(), request, deadline);
+  // Redirects on the same host are followed; one to elsewhere says that the server answers, which is enough.
+  for (int hops = 0; answer.ok() && is_redirect(answer.value()) && hops < kMaxRedirects; ++hops) {
+    std::optional<HttpRequest> next = follow(request, answer.value().location);
+    if (!next) return {true, "Probe terminated redirects, Response body: " + answer.value().body};
+    request = std::move(*next);
+    answer = http_get(node_.network(), request, deadline);
+  }
   if (!answer.ok()) return {false, answer.error().message()};
   int status = answer.value().status;
   if (status >= 200 && status < 400) return {true, answer.value().body};
   return {false, fmt::format("HTTP probe failed with statuscode: {}", status)};
+}
+
+CheckResult Handlers::check_grpc(const api::GRPCAction& action, const HandlerTarget& target, Duration timeout) const {
+  Address address{target.pod_ip, action.port};
+  TimePoint deadline = clock_.now() + timeout;
+  std::string limit = fmt::format("{}s", std::chrono::duration_cast<std::chrono::seconds>(timeout).count());
+  Result<UniqueFd> socket = connect_tcp(node_.network(), address, deadline);
+  if (!socket.ok())
+    return {false, fmt::format("timeout: failed to connect service \"{}\" within {}: context deadline exceeded",
+                               address.str(), limit)};
+  std::unique_ptr<ProbeStream> stream = plain_stream(std::move(socket).value());
+  Result<HealthAnswer> answer = check_health(*stream, address.str(), action.service.value_or(""), deadline);
+  if (!answer.ok() && answer.error().code() == Code::Timeout)
+    return {false, "timeout: health rpc did not complete within " + limit};
+  if (!answer.ok()) return {false, "error: health rpc probe failed: " + answer.error().message()};
+  const HealthAnswer& health = answer.value();
+  constexpr int kUnimplemented = 12;
+  if (health.grpc_status == kUnimplemented)
+    return {false, "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): " +
+                       health.grpc_message};
+  if (health.grpc_status != 0)
+    return {false, fmt::format("error: health rpc probe failed: rpc error: code = {} desc = {}", health.grpc_status,
+                               health.grpc_message)};
+  if (health.health == "SERVING") return {true, "service healthy"};
+  return {false, fmt::format("service unhealthy (responded with \"{}\")", health.health)};
 }
 
 CheckResult Handlers::check(const api::Probe& probe, const HandlerTarget& target) const {
@@ -109,7 +148,8 @@ CheckResult Handlers::check(const api::Probe& probe, const HandlerTarget& target
     Result<UniqueFd> socket = connect_tcp(node_.network(), {host, port.value()}, clock_.now() + timeout);
     return socket.ok() ? CheckResult{true, ""} : CheckResult{false, socket.error().message()};
   }
-  return {false, probe.grpc ? "gRPC probes are not supported" : "the probe has no handler"};
+  if (probe.grpc) return check_grpc(*probe.grpc, target, timeout);
+  return {false, "the probe has no handler"};
 }
 
 Status Handlers::run(const api::LifecycleHandler& handler, const HandlerTarget& target,

@@ -31,6 +31,7 @@ class Handlers {
  private:
   CheckResult check_command(const api::ExecAction& action, const HandlerTarget& target,
                             Duration timeout) const;
+  CheckResult check_grpc(const api::GRPCAction& action, const HandlerTarget& target, Duration timeout) const;
   CheckResult check_http(const api::HTTPGetAction& action, const HandlerTarget& target,
                          Duration timeout) const;
 

@@ -1,34 +1,16 @@
 #include "kubelet/http_check.hpp"
 
-#include <errno.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 
 #include "net/dial.hpp"
-#include "sys/files.hpp"
+#include "kubelet/probe_stream.hpp"
 
 namespace skiff::kubelet {
 namespace {
 
 constexpr size_t kMaxBody = 10 << 10;
-
-std::string go_text(int number) {
-  std::string text = ::strerror(number);
-  if (!text.empty()) text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
-  return text;
-}
-
-/// False when the deadline passed first.
-bool wait_ready(const UniqueFd& fd, short events, TimePoint deadline) {
-  auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - SystemClock().now()).count();
-  pollfd waiting{fd.get(), events, 0};
-  return left > 0 && sys::retry_eintr([&] { return ::poll(&waiting, 1, static_cast<int>(left)); }) > 0;
-}
 
 bool has_header(const HttpRequest& request, std::string_view name) {
   return std::ranges::any_of(request.headers, [&](const auto& header) {
@@ -48,31 +30,23 @@ std::string request_text(const HttpRequest& request) {
   return text + "Connection: close\r\n\r\n";
 }
 
-Error too_late() {
-  return error(Code::Timeout, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+/// The port is left out where it is the scheme's own, as Go does.
+std::string url_of(const HttpRequest& request) {
+  std::string path = request.path.starts_with("/") ? request.path : "/" + request.path;
+  return fmt::format("{}://{}{}", request.tls ? "https" : "http", request.address.str(), path);
 }
 
-Result<HttpAnswer> exchange(const UniqueFd& socket, const std::string& request, TimePoint deadline) {
-  std::string_view left = request;
-  while (!left.empty()) {
-    if (!wait_ready(socket, POLLOUT, deadline)) return too_late();
-    ssize_t sent = ::send(socket.get(), left.data(), left.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR)
-      return Error(Code::System, "write: " + go_text(errno), errno);
-    if (sent > 0) left.remove_prefix(static_cast<size_t>(sent));
-  }
+Result<HttpAnswer> exchange(ProbeStream& stream, const std::string& request, TimePoint deadline) {
+  TRY(stream.send(request, deadline));
   std::string answer;
   while (answer.size() < kMaxBody + 4096) {
-    if (!wait_ready(socket, POLLIN, deadline)) {
-      if (answer.find("\r\n\r\n") != std::string::npos) break;  // a body without end: what is there is enough
-      return too_late();
-    }
-    char part[4096];
-    ssize_t got = ::recv(socket.get(), part, sizeof part, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (got < 0 && answer.empty()) return Error(Code::System, "read: " + go_text(errno), errno);
-    if (got <= 0) break;
-    answer.append(part, static_cast<size_t>(got));
+    Result<std::string> part = stream.receive(deadline);
+    bool has_head = answer.find("\r\n\r\n") != std::string::npos;
+    if (!part.ok() && has_head) break;  // a body without end: what is there is enough
+    if (!part.ok() && answer.empty()) return std::move(part).error();
+    if (!part.ok() && part.error().code() == Code::Timeout) return std::move(part).error();
+    if (!part.ok() || part.value().empty()) break;
+    answer += part.value();
   }
   if (answer.empty()) return error(Code::System, "EOF");
   return parse_answer(answer);
@@ -89,8 +63,28 @@ Result<UniqueFd> connect_tcp(const UniqueFd& network, const Address& address, Ti
   if (socket.error().code() == Code::Timeout)
     return error(Code::Timeout, "dial tcp {}: i/o timeout", address.str());
   int number = socket.error().sys_errno();
-  return Error(Code::System, fmt::format("dial tcp {}: connect: {}", address.str(), go_text(number)), number);
+  return Error(Code::System, fmt::format("dial tcp {}: connect: {}", address.str(), go_errno(number)), number);
 }
+
+namespace {
+
+/// A header's value in the head of an answer; names in any case.
+std::string header_of(std::string_view head, std::string_view name) {
+  for (size_t at = head.find("\r\n"); at != std::string_view::npos && at + 2 < head.size(); at = head.find("\r\n", at + 2)) {
+    std::string_view line = head.substr(at + 2, head.find("\r\n", at + 2) - at - 2);
+    size_t colon = line.find(':');
+    if (colon != name.size()) continue;
+    bool same = std::ranges::equal(line.substr(0, colon), name, [](unsigned char a, unsigned char b) {
+      return std::tolower(a) == std::tolower(b);
+    });
+    if (!same) continue;
+    size_t start = line.find_first_not_of(' ', colon + 1);
+    return start == std::string_view::npos ? "" : std::string(line.substr(start));
+  }
+  return "";
+}
+
+}  // namespace
 
 Result<HttpAnswer> parse_answer(std::string_view text) {
   size_t space = text.find(' ');
@@ -100,15 +94,47 @@ Result<HttpAnswer> parse_answer(std::string_view text) {
     return error(Code::BadRequest, "malformed HTTP response \"{}\"", text.substr(0, text.find('\r')));
   size_t body = text.find("\r\n\r\n");
   if (body != std::string_view::npos) answer.body = text.substr(body + 4, kMaxBody);
+  answer.location = header_of(text.substr(0, body), "Location");
   return answer;
 }
 
+std::optional<HttpRequest> follow(const HttpRequest& request, const std::string& location) {
+  HttpRequest next = request;
+  std::string_view rest = location;
+  bool absolute = false;
+  for (auto [scheme, tls] : {std::pair<std::string_view, bool>{"http://", false}, {"https://", true}}) {
+    if (!rest.starts_with(scheme)) continue;
+    rest.remove_prefix(scheme.size());
+    next.tls = tls;
+    absolute = true;
+  }
+  if (!absolute) {
+    next.path = location;
+    return next;
+  }
+  std::string_view authority = rest.substr(0, rest.find('/'));
+  std::string_view host = authority.substr(0, authority.find(':'));
+  if (host != request.address.host) return std::nullopt;
+  next.address.port = next.tls ? 443 : 80;
+  if (size_t colon = authority.find(':'); colon != std::string_view::npos)
+    std::from_chars(authority.data() + colon + 1, authority.data() + authority.size(), next.address.port);
+  next.path = rest.find('/') == std::string_view::npos ? "/" : rest.substr(rest.find('/'));
+  return next;
+}
+
 Result<HttpAnswer> http_get(const UniqueFd& network, const HttpRequest& request, TimePoint deadline) {
-  std::string path = request.path.starts_with("/") ? request.path : "/" + request.path;
-  std::string doing = fmt::format("Get \"http://{}{}\"", request.address.str(), path);
+  std::string doing = fmt::format("Get \"{}\"", url_of(request));
   Result<UniqueFd> socket = connect_tcp(network, request.address, deadline);
   if (!socket.ok()) return std::move(socket).error().in(doing);
-  Result<HttpAnswer> answer = exchange(socket.value(), request_text(request), deadline);
+  std::unique_ptr<ProbeStream> stream;
+  if (request.tls) {
+    Result<std::unique_ptr<ProbeStream>> made = tls_stream(std::move(socket).value(), deadline);
+    if (!made.ok()) return std::move(made).error().in(doing);
+    stream = std::move(made).value();
+  } else {
+    stream = plain_stream(std::move(socket).value());
+  }
+  Result<HttpAnswer> answer = exchange(*stream, request_text(request), deadline);
   if (!answer.ok()) return std::move(answer).error().in(doing);
   return answer;
 }

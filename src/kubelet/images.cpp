@@ -4,18 +4,18 @@
 
 namespace skiff::kubelet {
 
-ImageChoice choose_image(const image::ContentStore& store, const api::Container& container) {
+ImageChoice choose_image(const image::ContentStore& store, const std::string& image, const std::string& pull_policy) {
   ImageChoice choice;
-  Result<image::Reference> reference = image::parse_reference(container.image);
+  Result<image::Reference> reference = image::parse_reference(image);
   if (!reference.ok()) {
     choice.reason = "InvalidImageName";
     choice.message =
         fmt::format("Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": {1}",
-                    container.image, reference.error().message());
+                    image, reference.error().message());
     return choice;
   }
   choice.name = reference.value().canonical();
-  Result<image::Image> found = store.resolve(container.image);
+  Result<image::Image> found = store.resolve(image);
   if (found.ok()) {
     choice.image = std::move(found).value();
     return choice;
@@ -23,11 +23,11 @@ ImageChoice choose_image(const image::ContentStore& store, const api::Container&
   if (found.error().code() != Code::NotFound) {
     choice.reason = "ImageInspectError";
     choice.message =
-        fmt::format("Failed to inspect image \"{}\": {}", container.image, found.error().message());
-  } else if (container.imagePullPolicy == "Never") {
+        fmt::format("Failed to inspect image \"{}\": {}", image, found.error().message());
+  } else if (pull_policy == "Never") {
     choice.reason = "ErrImageNeverPull";
     choice.message =
-        fmt::format("Container image \"{}\" is not present with pull policy of Never", container.image);
+        fmt::format("Container image \"{}\" is not present with pull policy of Never", image);
   } else {
     choice.reason = "ErrImagePull";
     choice.message = fmt::format(

@@ -15,6 +15,6 @@ struct ImageChoice {
 
 /// There is no registry to pull from: an image is present or it is missing, and `reason` then is
 /// ErrImageNeverPull or ErrImagePull.
-ImageChoice choose_image(const image::ContentStore& store, const api::Container& container);
+ImageChoice choose_image(const image::ContentStore& store, const std::string& image, const std::string& pull_policy);
 
 }  // namespace skiff::kubelet

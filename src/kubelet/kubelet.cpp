@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "kubelet/adopt.hpp"
 #include "kubelet/container_spec.hpp"
+#include "api/gen/volume.hpp"
 #include "sys/files.hpp"
 
 namespace skiff::kubelet {
@@ -44,18 +45,21 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       description_(describe_node()),
       events_(parts.client, parts.clock, parts.random, "kubelet", spec_.name),
       cgroups_(parts.cgroups, parts.clock, spec_.cgroup),
-      volumes_(parts.node, parts.client, parts.clock, parts.random),
+      volumes_({parts.node, parts.client, parts.images, parts.clock, parts.random, spec_.name}),
       handlers_(parts.node, parts.clock),
       workers_(parts.client, parts.clock),
       probes_(handlers_, parts.clock, [this](const ProbeNews& news) { workers_.probed(news); }),
       runtime_({parts.client, parts.node, parts.images, parts.network, cgroups_, volumes_, handlers_, probes_,
                 events_, parts.clock, parts.random},
                facts(description_), [this](const std::string& uid) { workers_.wake(uid); }),
-      access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, parts.clock)),
+      usage_({workers_, cgroups_, parts.cgroups, parts.node, parts.clock, spec_.name, spec_.directory,
+              parts.images.directory()}),
+      access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, usage_, parts.clock)),
       registration_(parts.client, parts.clock, description_),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),
-      config_(parts.client, parts.clock, {&api::kind_of<api::ConfigMap>(), &api::kind_of<api::Secret>()}) {}
+      config_(parts.client, parts.clock,
+              {&api::kind_of<api::ConfigMap>(), &api::kind_of<api::Secret>(), &api::kind_of<api::PersistentVolumeClaim>()}) {}
 
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
@@ -118,7 +122,10 @@ void Kubelet::watch_pods() {
 
 void Kubelet::watch_config() {
   config_.on_change([this](const client::MetadataEvent& event) {
-    if (adopted_) workers_.config_changed(event.kind == &api::kind_of<api::Secret>(), client::key_of(*event.metadata));
+    if (!adopted_) return;
+    client::ObjectKey key = client::key_of(*event.metadata);
+    if (event.kind == &api::kind_of<api::PersistentVolumeClaim>()) workers_.claim_changed(key);
+    else workers_.config_changed(event.kind == &api::kind_of<api::Secret>(), key);
   });
 }
 

@@ -87,11 +87,12 @@ class Kubelet {
   PodWorkers workers_;
   ProbeRunner probes_;
   PodRuntime runtime_;
+  UsageCollector usage_;
   std::shared_ptr<KubeletAccess> access_;
   NodeRegistration registration_;
   std::atomic<bool> adopted_{false};
   client::AnyInformer pods_;
-  client::MetadataFeed config_;  // ConfigMaps and Secrets
+  client::MetadataFeed config_;  // ConfigMaps, Secrets, claims
 };
 
 }  // namespace skiff::kubelet

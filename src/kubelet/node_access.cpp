@@ -19,7 +19,8 @@ constexpr int kFollowMilliseconds = 250;  // how soon the end of a container is 
 constexpr Duration kDialTimeout = 10s;
 
 const api::ContainerStatus* status_of(const api::Pod& pod, const std::string& name) {
-  for (const auto* statuses : {&pod.status.containerStatuses, &pod.status.initContainerStatuses})
+  for (const auto* statuses : {&pod.status.containerStatuses, &pod.status.initContainerStatuses,
+                               &pod.status.ephemeralContainerStatuses})
     for (const api::ContainerStatus& status : *statuses)
       if (status.name == name) return &status;
   return nullptr;
@@ -38,6 +39,13 @@ Result<LogQuery> query_of(const client::LogOptions& options, WallTime now) {
     query.since = since.wall();
   }
   return query;
+}
+
+/// stdinOnce of a container of any sort.
+bool closes_stdin(const api::Pod& pod, const std::string& name) {
+  if (const api::Container* container = find_container(pod, name)) return container->stdinOnce;
+  auto found = std::ranges::find(pod.spec.ephemeralContainers, name, &api::EphemeralContainer::name);
+  return found != pod.spec.ephemeralContainers.end() && found->stdinOnce;
 }
 
 /// Wakes up when something is written to, or renamed in, a log's directory.
@@ -64,11 +72,11 @@ class LogWatch {
 
 Result<std::string> choose_container(const api::Pod& pod, const std::string& name) {
   if (!name.empty()) {
-    if (find_container(pod, name) != nullptr) return name;
+    if (has_container(pod, name)) return name;
     return error(Code::BadRequest, "container {} is not valid for pod {}", name, pod.metadata.name);
   }
   auto annotated = pod.metadata.annotations.find(kDefaultContainer);
-  if (annotated != pod.metadata.annotations.end() && find_container(pod, annotated->second) != nullptr)
+  if (annotated != pod.metadata.annotations.end() && has_container(pod, annotated->second))
     return annotated->second;
   if (pod.spec.containers.size() == 1) return pod.spec.containers.front().name;
   std::vector<std::string> names;
@@ -164,7 +172,7 @@ Result<std::unique_ptr<client::ExecSession>> KubeletAccess::attach(const client:
     std::optional<PodSnapshot> now = workers_.snapshot(key);
     return now && now->containers[name].running && now->containers[name].id == id;
   };
-  bool once = find_container(*pod.pod, name)->stdinOnce;
+  bool once = closes_stdin(*pod.pod, name);
   return std::unique_ptr<client::ExecSession>(
       new AttachSession({node_, clock_, container.id, running}, std::move(streams), options, once));
 }

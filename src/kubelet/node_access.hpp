@@ -3,13 +3,15 @@
 
 #include "client/node_access.hpp"
 #include "kubelet/pod_workers.hpp"
+#include "kubelet/usage.hpp"
 
 namespace skiff::kubelet {
 
 class KubeletAccess final : public client::NodeAccess {
  public:
-  KubeletAccess(const PodWorkers& workers, const PodRuntime& runtime, runtime::Node& node, Clock& clock)
-      : workers_(workers), runtime_(runtime), node_(node), clock_(clock) {}
+  KubeletAccess(const PodWorkers& workers, const PodRuntime& runtime, runtime::Node& node, UsageCollector& usage,
+                Clock& clock)
+      : workers_(workers), runtime_(runtime), node_(node), usage_(usage), clock_(clock) {}
 
   Status logs(const client::ObjectKey& pod, const client::LogOptions& options,
               const std::function<bool(std::string_view)>& write, std::stop_token stop) override;
@@ -17,6 +19,7 @@ class KubeletAccess final : public client::NodeAccess {
                                                     const client::ExecOptions& options) override;
   Result<std::unique_ptr<client::ExecSession>> attach(const client::ObjectKey& pod,
                                                       const client::ExecOptions& options) override;
+  Result<client::NodeUsage> usage(const client::UsageQuery& query) override { return usage_.collect(query); }
   Result<UniqueFd> dial_pod(const client::ObjectKey& pod, std::uint16_t port) override;
   Result<UniqueFd> dial(const std::string& address, std::uint16_t port) override;
 
@@ -27,6 +30,7 @@ class KubeletAccess final : public client::NodeAccess {
   const PodWorkers& workers_;
   const PodRuntime& runtime_;
   runtime::Node& node_;
+  UsageCollector& usage_;
   Clock& clock_;
 };
 

@@ -116,6 +116,4 @@ Status PodCgroups::tear_down(const std::string& pod_uid) {
   return ok();
 }
 
-Result<sys::CgroupUsage> PodCgroups::usage(const api::Pod& pod) const { return tree_.usage(path_of(pod)); }
-
 }  // namespace skiff::kubelet

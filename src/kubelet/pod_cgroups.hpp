@@ -33,10 +33,9 @@ class PodCgroups {
   /// Whether the kernel keeps containers from devices that are not theirs (cgroup v1).
   bool guards_devices() const { return !tree_.unified(); }
   Status tear_down(const std::string& pod_uid);
-  Result<sys::CgroupUsage> usage(const api::Pod& pod) const;
+  std::string path_of(const api::Pod& pod) const;
 
  private:
-  std::string path_of(const api::Pod& pod) const;
   sys::CgroupTree& tree_;
   Clock& clock_;
   const std::string root_;

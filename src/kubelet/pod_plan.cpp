@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/pods.hpp"
+#include "kubelet/fields.hpp"
 
 namespace skiff::kubelet {
 namespace {
@@ -47,6 +48,17 @@ const ContainerRecord* find_record(const PodState& state, const std::string& nam
   return found == state.containers.end() ? nullptr : &found->second;
 }
 
+void note_ephemeral(const api::Pod& pod, PodState& state) {
+  for (const api::EphemeralContainer& container : pod.spec.ephemeralContainers)
+    if (!state.ephemeral.contains(container.name)) state.ephemeral[container.name] = as_container(container);
+}
+
+const api::Container* container_of(const api::Pod& pod, const PodState& state, const std::string& name) {
+  if (const api::Container* container = find_container(pod, name)) return container;
+  auto ephemeral = state.ephemeral.find(name);
+  return ephemeral == state.ephemeral.end() ? nullptr : &ephemeral->second;
+}
+
 bool restarts(const api::Pod& pod, const api::Container& container, int exit_code) {
   const std::string& policy =
       container.restartPolicy.empty() ? pod.spec.restartPolicy : container.restartPolicy;
@@ -74,6 +86,9 @@ PodPlan plan_pod(const api::Pod& pod, const PodState& state) {
     }
     return plan;
   }
+  // For looking into a pod, whatever state it is in; they run once.
+  for (const auto& [name, container] : state.ephemeral)
+    if (look(state, container) == Seen::Never) plan.start.push_back(&container);
   plan.initialized = plan_init(pod, state, main_has_run, plan);
   if (!plan.initialized) return plan;
   for (const api::Container& container : pod.spec.containers) {

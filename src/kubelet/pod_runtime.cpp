@@ -40,12 +40,15 @@ api::ObjectReference PodRuntime::about(const api::Pod& pod, const api::Container
   api::ObjectReference reference = about(pod);
   bool init =
       std::ranges::any_of(pod.spec.initContainers, [&](const auto& c) { return c.name == container.name; });
-  reference.fieldPath = fmt::format("spec.{}{{{}}}", init ? "initContainers" : "containers", container.name);
+  bool ephemeral = std::ranges::any_of(pod.spec.ephemeralContainers,
+                                       [&](const auto& c) { return c.name == container.name; });
+  std::string_view list = ephemeral ? "ephemeralContainers" : init ? "initContainers" : "containers";
+  reference.fieldPath = fmt::format("spec.{}{{{}}}", list, container.name);
   return reference;
 }
 
-Result<VolumePaths> PodRuntime::make_volumes(const api::Pod& pod, PodState& state) {
-  Result<VolumePaths> paths = system_.volumes.set_up(pod_directory(pod.metadata.uid), fields_of(pod, state));
+Result<PodVolumes> PodRuntime::make_volumes(const api::Pod& pod, PodState& state) {
+  Result<PodVolumes> paths = system_.volumes.set_up(pod_directory(pod.metadata.uid), fields_of(pod, state));
   if (paths.ok()) {
     state.volumes_ready = true;
     state.volume_problem.clear();
@@ -129,7 +132,7 @@ void PodRuntime::begin_probes(const api::Pod& pod, const PodState& state, const 
 /// What running containers still wait for: postStart, probes, and stops under way.
 void PodRuntime::continue_containers(const api::Pod& pod, PodState& state, Alarm& alarm) {
   for (auto& [name, record] : state.containers) {
-    const api::Container* container = find_container(pod, name);
+    const api::Container* container = container_of(pod, state, name);
     if (container == nullptr || !record.running()) continue;
     StopRequest stop{pod, state, *container, 0s, "", alarm};
     if (record.stop) {
@@ -138,10 +141,10 @@ void PodRuntime::continue_containers(const api::Pod& pod, PodState& state, Alarm
     }
     if (record.post_start && !record.post_start->finished()) continue;
     if (record.post_start && !record.post_start->failure().empty()) {
-      std::string failure = record.post_start->failure();
+      log::info("kubelet", "postStart of container {} of {}: {}", name, describe(pod), record.post_start->failure());
       record.post_start.reset();
       system_.events.warning(about(pod, *container), "FailedPostStartHook",
-                             "PostStartHook failed: " + failure);
+                             "PostStartHook failed");
       stop.grace = std::chrono::seconds(pod.spec.terminationGracePeriodSeconds.value_or(30));
       stop.message = "FailedPostStartHook";
       (void)stop_container(stop, record);
@@ -169,7 +172,7 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
                            "unable to ensure pod container exists: " + cgroup.error().message());
     return std::move(cgroup).error();
   }
-  TRY_ASSIGN(VolumePaths volumes, make_volumes(pod, state));
+  TRY_ASSIGN(PodVolumes volumes, make_volumes(pod, state));
   alarm.at(system_.volumes.next_refresh(pod.metadata.uid));
   if (Status made = make_sandbox(pod, state); !made.ok()) {
     system_.events.warning(about(pod), "FailedCreatePodSandBox",

@@ -83,14 +83,16 @@ class PodRuntime {
     const api::Pod& pod;
     PodState& state;
     const api::Container& container;
-    const VolumePaths& volumes;
+    PodVolumes volumes;
     Alarm& alarm;
   };
-  void start_container(const Start& start);
+  void start_container(Start start);
+  bool mount_images(Start& start, ContainerRecord& record);
   bool held_back(const Start& start, ContainerRecord& record);
   std::optional<image::Image> find_image(const Start& start, ContainerRecord& record, std::string& name);
   Result<runtime::ContainerSpec> prepare(const Start& start, const ContainerRecord& record,
                                          const image::Image& image, const std::string& image_name);
+  Result<std::string> target_of_debugging(const Start& start) const;
   void launch(const Start& start, ContainerRecord& record, const runtime::ContainerSpec& spec);
   void started(const Start& start, ContainerRecord& record);
   void wait_with(const Start& start, ContainerRecord& record, const std::string& reason,
@@ -115,7 +117,7 @@ class PodRuntime {
   // pod_runtime.cpp
   Status make_sandbox(const api::Pod& pod, PodState& state);
   Status write_pod_files(const api::Pod& pod, const PodState& state);
-  Result<VolumePaths> make_volumes(const api::Pod& pod, PodState& state);
+  Result<PodVolumes> make_volumes(const api::Pod& pod, PodState& state);
   void continue_containers(const api::Pod& pod, PodState& state, Alarm& alarm);
   void begin_probes(const api::Pod& pod, const PodState& state, const api::Container& container,
                     ContainerRecord& record);

@@ -53,14 +53,22 @@ struct ContainerRecord {
 
 struct PodState {
   std::map<std::string, ContainerRecord> containers;  // by name, init containers too
+  std::map<std::string, api::Container> ephemeral;    // those of spec.ephemeralContainers, for which there is a record too
   std::string sandbox;                                // "" until it is made
   UniqueFd network;
   std::vector<std::string> ips;
   std::string volume_problem;  // the last FailedMount, told once
   bool volumes_ready = false;
+  std::map<std::string, std::string> volume_images;  // digests of image volumes, by the volume's name
   bool cleaned_up = false;
   std::optional<api::PodStatus> written;      // last status sent
   std::string failed_reason, failed_message;  // the kubelet itself ended the pod (DeadlineExceeded, ...)
 };
+
+/// Takes over the ephemeral containers that were added to the pod since. They never go.
+void note_ephemeral(const api::Pod& pod, PodState& state);
+
+/// A container of any sort; null: the pod has no such one. The pointer lives as long as `pod` and `state`.
+const api::Container* container_of(const api::Pod& pod, const PodState& state, const std::string& name);
 
 }  // namespace skiff::kubelet

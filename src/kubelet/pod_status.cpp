@@ -4,6 +4,7 @@
 
 #include "api/pods.hpp"
 #include "base/encoding.hpp"
+#include "kubelet/fields.hpp"
 #include "kubelet/pod_plan.hpp"
 
 namespace skiff::kubelet {
@@ -39,7 +40,7 @@ api::ContainerState waiting_state(std::string reason, std::string message) {
   return state;
 }
 
-std::vector<api::VolumeMountStatus> mounts_of(const api::Container& container) {
+std::vector<api::VolumeMountStatus> mounts_of(const api::Container& container, const PodState& state) {
   std::vector<api::VolumeMountStatus> mounts;
   for (const api::VolumeMount& mount : container.volumeMounts) {
     api::VolumeMountStatus status;
@@ -47,7 +48,10 @@ std::vector<api::VolumeMountStatus> mounts_of(const api::Container& container) {
     status.mountPath = mount.mountPath;
     status.readOnly = mount.readOnly;
     if (mount.readOnly)
-      status.recursiveReadOnly = mount.recursiveReadOnly == "Enabled" ? "Enabled" : "Disabled";
+      status.recursiveReadOnly =
+          mount.recursiveReadOnly == "Enabled" || mount.recursiveReadOnly == "IfPossible" ? "Enabled" : "Disabled";
+    if (auto image = state.volume_images.find(mount.name); image != state.volume_images.end())
+      status.volumeStatus.emplace().image.emplace().imageRef = image->second;
     mounts.push_back(std::move(status));
   }
   return mounts;
@@ -78,6 +82,12 @@ void fill_runs(const ContainerRecord& record, const Waiting& waiting, api::Conta
   status.containerID = "skiff://" + run.container.id;
   status.image = run.image;
   status.imageID = run.image_id;
+  if (const auto& identity = run.container.identity; identity && run.running()) {
+    api::LinuxContainerUser& user = status.user.emplace().linux.emplace();
+    user.uid = identity->uid;
+    user.gid = identity->gid;
+    user.supplementalGroups = identity->groups;
+  }
 }
 
 api::ContainerStatus container_status(const api::Container& container, const PodState& state,
@@ -99,7 +109,7 @@ api::ContainerStatus container_status(const api::Container& container, const Pod
   bool running = record != nullptr && record->running();
   status.started = running && record->started;
   status.ready = running && record->ready;
-  status.volumeMounts = mounts_of(container);
+  status.volumeMounts = mounts_of(container, state);
   if (running) {
     status.resources = container.resources;
     status.allocatedResources = container.resources.requests;
@@ -267,6 +277,16 @@ api::PodStatus make_status(const StatusInput& input) {
   for (const api::Container& container : pod.spec.initContainers) {
     status.initContainerStatuses.push_back(container_status(container, input.state, waiting));
     finish_init_status(container, status.initContainerStatuses.back());
+  }
+  Waiting ephemeral_waiting{"ContainerCreating", pod.status.ephemeralContainerStatuses, input.terminated};
+  status.ephemeralContainerStatuses.clear();
+  for (const api::EphemeralContainer& from : pod.spec.ephemeralContainers) {
+    api::ContainerStatus one = container_status(as_container(from), input.state, ephemeral_waiting);
+    one.ready = false;
+    one.started.reset();
+    one.resources.reset();
+    one.allocatedResources.clear();
+    status.ephemeralContainerStatuses.push_back(std::move(one));
   }
   Waiting main_waiting{waiting.reason, pod.status.containerStatuses, input.terminated};
   bool main_has_run = false;

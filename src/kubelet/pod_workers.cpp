@@ -5,6 +5,7 @@
 #include "api/pods.hpp"
 #include "base/log.hpp"
 #include "kubelet/adopt.hpp"
+#include "kubelet/claims.hpp"
 #include "kubelet/container_spec.hpp"
 #include "kubelet/pod_status.hpp"
 
@@ -44,8 +45,11 @@ namespace {
 PodSnapshot snapshot_of(const client::Ref<api::Pod>& pod, const PodState& state) {
   PodSnapshot snapshot{.pod = pod, .containers = {}, .ips = state.ips, .has_sandbox = !state.sandbox.empty()};
   for (const auto& [name, record] : state.containers)
-    if (record.current)
-      snapshot.containers[name] = {record.current->container.id, record.current->attempt, record.running(), true};
+    if (record.current) {
+      const runtime::ContainerStatus& run = record.current->container;
+      snapshot.containers[name] = {run.id,     record.current->attempt, record.running(), true, run.started_at,
+                                   run.cgroup, run.directory,           run.log_path};
+    }
   return snapshot;
 }
 
@@ -112,6 +116,12 @@ void PodWorkers::config_changed(bool secret, const client::ObjectKey& key) {
       queue_.add({"", uid});
 }
 
+void PodWorkers::claim_changed(const client::ObjectKey& key) {
+  MutexLock lock(mutex_);
+  for (const auto& [uid, worker] : workers_)
+    if (uses_claim(*worker->pod, key)) queue_.add({"", uid});
+}
+
 std::optional<PodSnapshot> PodWorkers::snapshot(const client::ObjectKey& pod) const {
   MutexLock lock(mutex_);
   for (const auto& [uid, worker] : workers_) {
@@ -121,6 +131,17 @@ std::optional<PodSnapshot> PodWorkers::snapshot(const client::ObjectKey& pod) co
     return copy;
   }
   return std::nullopt;
+}
+
+std::vector<PodSnapshot> PodWorkers::snapshots() const {
+  std::vector<PodSnapshot> all;
+  MutexLock lock(mutex_);
+  for (const auto& [uid, worker] : workers_) {
+    if (worker->gone || !worker->snapshot.pod) continue;
+    all.push_back(worker->snapshot);
+    all.back().pod = worker->pod;
+  }
+  return all;
 }
 
 std::vector<std::string> PodWorkers::image_ids_in_use() const {
@@ -216,6 +237,7 @@ Result<Alarm> PodWorkers::step(const std::string& uid) {
   Worker* worker = take(uid, step);
   Alarm alarm;
   if (worker == nullptr) return alarm;
+  note_ephemeral(*step.pod, worker->pods);
   for (const runtime::ContainerStatus& container : step.exits)
     runtime_->container_exited(*step.pod, worker->pods, container);
   for (const ProbeNews& news : step.probes) runtime_->probed(*step.pod, worker->pods, news);

@@ -36,6 +36,8 @@ struct PodSnapshot {
     int attempt = 0;
     bool running = false;
     bool exists = false;
+    WallTime started_at{};
+    std::string cgroup, directory, log_path;
   };
   std::map<std::string, Container> containers;
   std::vector<std::string> ips;
@@ -62,7 +64,12 @@ class PodWorkers {
   /// Pods that show this ConfigMap or Secret look at it again.
   void config_changed(bool secret, const client::ObjectKey& key);
 
+  /// The same of a PersistentVolumeClaim.
+  void claim_changed(const client::ObjectKey& key);
+
   std::optional<PodSnapshot> snapshot(const client::ObjectKey& pod) const;
+  /// Of all pods here.
+  std::vector<PodSnapshot> snapshots() const;
   std::vector<std::string> image_ids_in_use() const;
 
  private:

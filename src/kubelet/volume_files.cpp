@@ -43,11 +43,11 @@ Status add_object(const Wanted& wanted, const FileSources& sources, VolumeFiles&
   }
   Entries entries = entries_of(*object.value());
   if (wanted.items.empty())
-    for (const auto& [key, value] : entries) files[key] = {value, wanted.mode};
+    for (const auto& [key, value] : entries) files[key] = {value, wanted.mode, {}};
   for (const api::KeyToPath& item : wanted.items) {
     auto found = entries.find(item.key);
     if (found != entries.end())
-      files[item.path] = {found->second, item.mode.value_or(wanted.mode)};
+      files[item.path] = {found->second, item.mode.value_or(wanted.mode), {}};
     else if (!wanted.optional)
       return error(Code::NotFound, "references non-existent {} key: {}", is_secret ? "secret" : "config",
                    item.key);
@@ -68,9 +68,31 @@ Status add_downward(const std::vector<api::DownwardAPIVolumeFile>& items, int mo
         return error(Code::Invalid, "container {} not found", item.resourceFieldRef->containerName);
       TRY_ASSIGN(value, resource_value(sources.fields, *container, *item.resourceFieldRef));
     }
-    files[item.path] = {std::move(value), item.mode.value_or(mode)};
+    files[item.path] = {std::move(value), item.mode.value_or(mode), {}};
   }
   return ok();
+}
+
+/// The one user that all containers run as.
+std::optional<std::uint32_t> common_user(const api::Pod& pod) {
+  std::optional<std::int64_t> user;
+  for (const auto* containers : {&pod.spec.initContainers, &pod.spec.containers}) {
+    for (const api::Container& container : *containers) {
+      std::optional<std::int64_t> own = container.securityContext ? container.securityContext->runAsUser : std::nullopt;
+      if (!own && pod.spec.securityContext) own = pod.spec.securityContext->runAsUser;
+      if (!own || (user && user != own)) return std::nullopt;
+      user = own;
+    }
+  }
+  return user ? std::optional(static_cast<std::uint32_t>(*user)) : std::nullopt;
+}
+
+/// A token is for its user alone where one is known, for the fsGroup too where there is one.
+VolumeFile token_file(std::string token, int mode, const api::Pod& pod) {
+  VolumeFile file{std::move(token), mode, common_user(pod)};
+  bool grouped = pod.spec.securityContext && pod.spec.securityContext->fsGroup;
+  if (file.owner || grouped) file.mode = 0600;
+  return file;
 }
 
 Status add_projection(const api::VolumeProjection& source, int mode, const FileSources& sources,
@@ -86,7 +108,7 @@ Status add_projection(const api::VolumeProjection& source, int mode, const FileS
   if (source.downwardAPI) return add_downward(source.downwardAPI->items, mode, sources, files);
   if (source.serviceAccountToken) {
     TRY_ASSIGN(std::string token, sources.tokens.token(sources.fields.pod, *source.serviceAccountToken));
-    files[source.serviceAccountToken->path] = {std::move(token), mode};
+    files[source.serviceAccountToken->path] = token_file(std::move(token), mode, sources.fields.pod);
     return ok();
   }
   return error(Code::Invalid, "this kind of projected volume source is not supported");
@@ -121,7 +143,8 @@ Result<std::string> TokenCache::token(const api::Pod& pod,
     return error(Code::Internal, "no token came for service account {}", pod.spec.serviceAccountName);
   auto life = std::chrono::seconds(granted->spec.expirationSeconds.value_or(3600));
   MutexLock lock(mutex_);
-  tokens_[pod.metadata.uid][what] = {granted->status.token, clock_.now() + life * 4 / 5};
+  Duration fresh = std::min<Duration>(life * 4 / 5, std::chrono::hours(24));
+  tokens_[pod.metadata.uid][what] = {granted->status.token, clock_.now() + fresh};
   return granted->status.token;
 }
 

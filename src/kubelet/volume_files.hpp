@@ -11,7 +11,7 @@
 
 namespace skiff::kubelet {
 
-/// Tokens of service accounts, asked for once and again at four fifths of their life. Any thread.
+/// Tokens of service accounts, asked for once and again at four fifths of their life or after a day. Any thread.
 class TokenCache {
  public:
   TokenCache(client::Client& client, Clock& clock) : client_(client), clock_(clock) {}

@@ -168,7 +168,11 @@ Result<ListPage> Registry::list(const Resource& resource, const ListQuery& query
   TRY(check_fields(resource, query.fields));
   if (resource.strategy.make_all) {
     ListPage page{made(resource), store_.revision(), "", std::nullopt};
-    std::erase_if(page.items, [&](const Object& object) { return !selects(resource, query, object); });
+    std::erase_if(page.items, [&](const Object& object) {
+      bool elsewhere = resource.kind->namespaced && !query.namespace_.empty() &&
+                       object.metadata()->namespace_ != query.namespace_;
+      return elsewhere || !selects(resource, query, object);
+    });
     return page;
   }
   store::ListOptions options;

@@ -11,6 +11,7 @@
 #include "registry/admission.hpp"
 #include "registry/local_client.hpp"
 #include "registry/paging.hpp"
+#include "registry/usage_source.hpp"
 #include "registry/write.hpp"
 
 namespace skiff::registry {
@@ -23,7 +24,7 @@ std::string Resource::key(const client::ObjectKey& key) const {
 
 Registry::Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges)
     : store_(store), clock_(clock), random_(random), ranges_(std::make_shared<ServiceRanges>(ranges)),
-      resources_(all_resources(ranges_)), local_client_(client_for("kube-apiserver")) {
+      usage_(std::make_shared<UsageSource>()), resources_(all_resources(ranges_, usage_)), local_client_(client_for("kube-apiserver")) {
   for (const Resource& resource : resources_) built_in_.push_back({&resource, resource.kind, nullptr, resource.strategy.warning});
   other_versions_ = other_versions(resources_);
   {
@@ -40,6 +41,8 @@ Registry::Registry(store::Store& store, Clock& clock, Random& random, const Serv
 }
 
 Registry::~Registry() = default;
+
+void Registry::set_usage_source(UsageSource source) { *usage_ = std::move(source); }
 
 StrategyContext Registry::strategy_context(RequestContext& context) {
   return {context, *local_client_, *authorizer_, token_authenticator_, certificates_, random_, clock_.wall_now()};
@@ -177,8 +180,11 @@ Result<Draft> Registry::decode(const ServedKind& served, std::string_view body, 
 
 Result<Object> Registry::get(const Resource& resource, const ObjectKey& key) const {
   if (resource.strategy.make_all) {
-    for (Object& object : made(resource))
-      if (object.metadata()->name == key.name) return std::move(object);
+    for (Object& object : made(resource)) {
+      client::Ref<api::ObjectMeta> metadata = object.metadata();
+      bool same_namespace = !resource.kind->namespaced || metadata->namespace_ == key.namespace_;
+      if (metadata->name == key.name && same_namespace) return std::move(object);
+    }
     return api::not_found(*resource.kind, key.name);
   }
   Result<store::RecordRef> record = store_.get(resource.key(key));

@@ -173,6 +173,9 @@ class Registry {
   using TokenSigner = std::function<Status(const ObjectKey& service_account, const std::string& uid, Draft& token_request)>;
   void set_token_signer(TokenSigner signer) { token_signer_ = std::move(signer); }
 
+  /// Answers for metrics.k8s.io; connected by `cluster` before the first request. Until then there is nothing.
+  void set_usage_source(UsageSource source);
+
   /// Connected by `cluster` before the first request and outliving the last; until then everything is allowed.
   void set_authorizer(const Authorizer& authorizer) { authorizer_ = &authorizer; }
   const Authorizer& authorizer() const { return *authorizer_; }
@@ -196,6 +199,7 @@ class Registry {
   Clock& clock_;
   Random& random_;
   std::shared_ptr<ServiceRanges> ranges_;
+  std::shared_ptr<UsageSource> usage_;
   void serve_all() REQUIRES(publishing_);
   StrategyContext strategy_context(RequestContext& context);
   Result<Object> create_admitted(const Attributes& admitted);

@@ -102,6 +102,7 @@ struct Strategy {
 };
 
 class ServiceRanges;
+struct UsageSource;
 
 struct Resource {
   const api::KindInfo* kind;
@@ -111,7 +112,8 @@ struct Resource {
   std::string key(const client::ObjectKey& key) const;
 };
 
-/// Every resource served, built once per registry by kinds/all.cpp. `ranges` is what its Services share.
-std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges);
+/// Every resource served, built once per registry by kinds/all.cpp. `ranges` is what its Services share, `usage` answers
+/// for metrics.k8s.io.
+std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges, std::shared_ptr<const UsageSource> usage);
 
 }  // namespace skiff::registry

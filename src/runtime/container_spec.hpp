@@ -31,6 +31,14 @@ struct Mount {
   std::string options;        // for other types than bind
 };
 
+/// A device of the node in the container. Whoever adds one also lets the container's group use it.
+struct Device {
+  std::string target;
+  bool block = false;
+  unsigned major = 0, minor = 0;
+  bool read_only = false;
+};
+
 struct ResourceLimit {
   int resource = RLIMIT_NOFILE;
   std::uint64_t soft = 0;
@@ -48,6 +56,7 @@ struct ProcessSpec {
   std::string user;                      // "", "name" or "uid", each with an optional ":group"
   std::optional<gid_t> group;            // overrides the user's
   std::vector<gid_t> supplementary_groups;
+  bool strict_groups = false;            // only those, none from the image's /etc/group
   Capabilities capabilities = default_capabilities();
   bool no_new_privileges = false;
   std::string seccomp;  // a BPF program; "" for none. See seccomp.hpp
@@ -69,9 +78,11 @@ struct ContainerSpec {
   bool read_only_root = false;
   bool privileged = false;  // every device of the host, /sys writable; nothing else is implied
   bool host_pids = false;   // the node's PID namespace
+  std::string pids_of;      // or that of another, running container; "" for none
   bool tty = false;
   bool wants_stdin = false;
   std::vector<Mount> mounts;  // carried out in this order
+  std::vector<Device> devices;
   std::vector<std::string> masked_paths;
   std::vector<std::string> read_only_paths;
   std::string cgroup;    // must exist; "" for none

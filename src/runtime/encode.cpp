@@ -1,5 +1,9 @@
 #include "runtime/encode.hpp"
 
+#include <charconv>
+
+#include "base/encoding.hpp"
+
 namespace skiff::runtime {
 namespace {
 
@@ -45,6 +49,15 @@ void put_mount(std::string& out, const Mount& mount) {
   wire::put(out, Tag::MountEntry, nested.data(), nested.size());
 }
 
+void put_device(std::string& out, const Device& device) {
+  std::string nested;
+  put(nested, Tag::Target, device.target);
+  wire::put_number(nested, Tag::DeviceKind, device.block ? 'b' : 'c');
+  wire::put_number(nested, Tag::DeviceMajor, device.major);
+  wire::put_number(nested, Tag::DeviceMinor, device.minor);
+  wire::put(out, Tag::Device, nested.data(), nested.size());
+}
+
 void put_process(std::string& out, const ProcessSpec& process) {
   put_all(out, Tag::Arg, process.arguments);
   put_all(out, Tag::Env, process.environment);
@@ -52,6 +65,7 @@ void put_process(std::string& out, const ProcessSpec& process) {
   put(out, Tag::User, process.user);
   if (process.group) wire::put_number(out, Tag::Gid, *process.group);
   for (gid_t group : process.supplementary_groups) wire::put_number(out, Tag::SupplementaryGroup, group);
+  put_flag(out, Tag::StrictGroups, process.strict_groups);
   wire::put_number(out, Tag::Bounding, process.capabilities.bounding.bits);
   wire::put_number(out, Tag::Effective, process.capabilities.effective.bits);
   wire::put_number(out, Tag::Permitted, process.capabilities.permitted.bits);
@@ -81,6 +95,20 @@ void take_label(ContainerStatus& container, std::string_view label) {
     container.labels.emplace(key, value);
 }
 
+}  // namespace
+
+std::optional<ProcessIdentity> parse_identity(std::string_view text) {
+  std::vector<std::int64_t> numbers;
+  for (const std::string& word : split(text, ' ')) {
+    std::int64_t number = 0;
+    if (std::from_chars(word.data(), word.data() + word.size(), number).ec == std::errc()) numbers.push_back(number);
+  }
+  if (numbers.size() < 2) return std::nullopt;
+  return ProcessIdentity{numbers[0], numbers[1], {numbers.begin() + 2, numbers.end()}};
+}
+
+namespace {
+
 SandboxStatus decode_sandbox(wire::FieldReader reader) {
   SandboxStatus sandbox;
   for (wire::Field field; reader.next(field);) {
@@ -109,6 +137,17 @@ std::string encode(const SandboxSpec& spec) {
   return out;
 }
 
+std::string encode(const NodeMount& mount) {
+  std::string out;
+  put(out, Tag::Source, mount.source);
+  put(out, Tag::Target, mount.target);
+  put(out, Tag::Type, mount.type);
+  put(out, Tag::Options, mount.options);
+  put_all(out, Tag::Lower, mount.layers);
+  put_flag(out, Tag::ReadOnly, mount.read_only);
+  return out;
+}
+
 std::string encode(const ContainerSpec& spec, const sys::CgroupTree& cgroups) {
   std::string out;
   put(out, Tag::Id, spec.id);
@@ -125,9 +164,11 @@ std::string encode(const ContainerSpec& spec, const sys::CgroupTree& cgroups) {
   put_flag(out, Tag::Privileged, spec.privileged);
   put_flag(out, Tag::SysReadWrite, spec.privileged);
   put_flag(out, Tag::HostPids, spec.host_pids);
+  if (!spec.pids_of.empty()) put(out, Tag::PidsOf, spec.pids_of);
   put_flag(out, Tag::Tty, spec.tty);
   put_flag(out, Tag::Stdin, spec.wants_stdin);
   for (const Mount& mount : spec.mounts) put_mount(out, mount);
+  for (const Device& device : spec.devices) put_device(out, device);
   put_all(out, Tag::MaskedPath, spec.masked_paths);
   put_all(out, Tag::ReadOnlyPath, spec.read_only_paths);
   if (!spec.cgroup.empty()) {
@@ -168,6 +209,9 @@ ContainerStatus decode_container(wire::FieldReader reader) {
         break;
       case Tag::FinishedAt:
         container.finished_at = wall_time(field.number());
+        break;
+      case Tag::Identity:
+        container.identity = parse_identity(field.text());
         break;
       case Tag::Label:
         take_label(container, field.text());

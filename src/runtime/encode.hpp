@@ -9,6 +9,7 @@
 namespace skiff::runtime {
 
 std::string encode(const SandboxSpec& spec);
+std::string encode(const NodeMount& mount);
 /// `cgroups` says which directories to join and what to mount.
 std::string encode(const ContainerSpec& spec, const sys::CgroupTree& cgroups);
 
@@ -20,5 +21,7 @@ std::string text_field(wire::Tag tag, const std::string& text);
 std::string with_number(std::string fields, wire::Tag tag, std::uint64_t number);
 std::uint64_t number_in(const Reply& reply, wire::Tag tag);
 WallTime wall_time(std::uint64_t nanoseconds);
+/// "uid gid group..."
+std::optional<ProcessIdentity> parse_identity(std::string_view text);
 
 }  // namespace skiff::runtime

@@ -89,6 +89,15 @@ Status launch_init(const NodeSpec& spec, const sys::CgroupTree& cgroups) {
   return ok();
 }
 
+std::vector<std::string> device_rules(const ContainerSpec& spec) {
+  if (spec.privileged) return {"a"};
+  std::vector<std::string> rules = default_devices();
+  for (const Device& device : spec.devices)
+    rules.push_back(fmt::format("{} {}:{} {}", device.block ? 'b' : 'c', device.major, device.minor,
+                                device.read_only ? "r" : "rw"));
+  return rules;
+}
+
 Streams streams_of(Reply& reply, bool tty, bool input) {
   Streams streams;
   auto take = [&, next = size_t{0}]() mutable {
@@ -173,8 +182,7 @@ Status Node::remove_sandbox(const std::string& id) {
 Result<StartedContainer> Node::run_container(const ContainerSpec& spec) {
   for (const char* name : {"/root", "/upper", "/work"}) TRY(sys::make_directories(spec.directory + name));
   if (!spec.cgroup.empty())
-    TRY(system_.cgroups.allow_devices(spec.cgroup,
-                                      spec.privileged ? std::vector<std::string>{"a"} : default_devices()));
+    TRY(system_.cgroups.allow_devices(spec.cgroup, device_rules(spec)));
   Result<Reply> reply = connection_->call(Op::RunContainer, encode(spec, system_.cgroups));
   if (!reply.ok()) {
     if (reply.error().code() == Code::Unavailable) return reply.error();
@@ -183,8 +191,10 @@ Result<StartedContainer> Node::run_container(const ContainerSpec& spec) {
   StartedContainer started;
   started.started_at = wall_time(number_in(reply.value(), Tag::StartedAt));
   wire::FieldReader reader = reply.value().reader();
-  for (wire::Field field; reader.next(field);)
+  for (wire::Field field; reader.next(field);) {
     if (field.tag == Tag::Warning) started.warnings.emplace_back(field.text());
+    if (field.tag == Tag::Identity) started.identity = parse_identity(field.text());
+  }
   return started;
 }
 
@@ -258,12 +268,8 @@ Status Node::reopen_log(const std::string& container) {
   return ok();
 }
 
-Status Node::mount_tmpfs(const std::string& target, const std::string& options) {
-  std::string fields = text_field(Tag::Source, "tmpfs");
-  wire::put_text(fields, Tag::Type, "tmpfs");
-  wire::put_text(fields, Tag::Target, target.c_str());
-  wire::put_text(fields, Tag::Options, options.c_str());
-  TRY(connection_->call(Op::Mount, fields));
+Status Node::mount(const NodeMount& mount) {
+  TRY(connection_->call(Op::Mount, encode(mount)));
   return ok();
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,6 +25,12 @@ struct NodeSpec {
   std::string cgroup;  // "skiff/<cluster>/<node>": everything of the node is below it
 };
 
+/// The ids that a container's first process started with.
+struct ProcessIdentity {
+  std::int64_t uid = 0, gid = 0;
+  std::vector<std::int64_t> groups;
+};
+
 enum class ContainerState : std::uint8_t { Starting, Running, Exited };
 
 struct ContainerStatus {
@@ -37,6 +44,7 @@ struct ContainerStatus {
   int exit_code = 0;  // 128 + signal when a signal ended it
   int signal = 0;
   bool oom_killed = false;
+  std::optional<ProcessIdentity> identity;
   WallTime started_at{};
   WallTime finished_at{};
 };
@@ -53,6 +61,7 @@ struct NodeContents {
 
 struct StartedContainer {
   WallTime started_at{};
+  std::optional<ProcessIdentity> identity;
   std::vector<std::string> warnings;  // what the kernel refused and the container has to do without
 };
 
@@ -75,6 +84,16 @@ struct Streams {
 struct ExecSession {
   std::uint64_t id = 0;
   Streams streams;
+};
+
+/// A file system of the node itself. Type overlay shows `layers` (the topmost first), read-only.
+struct NodeMount {
+  std::string target;
+  std::string type = "tmpfs";
+  std::string options;  // "size=64k,mode=0755"
+  std::string source = "none";
+  std::vector<std::string> layers;
+  bool read_only = false;
 };
 
 /// What a Node needs and does not own.
@@ -124,8 +143,8 @@ class Node {
   Status resize(const std::string& container, int rows, int columns);
   Status reopen_log(const std::string& container);
 
-  /// A tmpfs in the node's mount namespace ("size=64k,mode=0755"); `target` must exist. Reach it by path().
-  Status mount_tmpfs(const std::string& target, const std::string& options);
+  /// A mount in the node's mount namespace; `target` must exist. Reach it by path().
+  Status mount(const NodeMount& mount);
   /// Nothing mounted there is fine.
   Status unmount(const std::string& target);
   /// `path` as the node sees it, its own mounts included, for this process to use.

@@ -65,16 +65,21 @@ std::uint64_t read_number(const std::string& path) {
   return number;
 }
 
-std::uint64_t read_keyed(const std::string& path, std::string_view key) {
-  Result<std::string> text = read_file(path);
-  if (!text.ok()) return 0;
-  for (const std::string& line : split(text.value(), '\n')) {
+std::uint64_t keyed(std::string_view text, std::string_view key) {
+  for (size_t at = 0; at < text.size();) {
+    std::string_view line = text.substr(at, text.find('\n', at) - at);
+    at += line.size() + 1;
     if (line.size() <= key.size() || !line.starts_with(key) || line[key.size()] != ' ') continue;
     std::uint64_t number = 0;
     std::from_chars(line.data() + key.size() + 1, line.data() + line.size(), number);
     return number;
   }
   return 0;
+}
+
+std::uint64_t read_keyed(const std::string& path, std::string_view key) {
+  Result<std::string> text = read_file(path);
+  return text.ok() ? keyed(text.value(), key) : 0;
 }
 
 std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {

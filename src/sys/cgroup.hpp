@@ -28,6 +28,8 @@ struct CgroupUsage {
   std::uint64_t cpu_ns = 0;  // since the group was made
   std::uint64_t memory_bytes = 0;
   std::uint64_t working_set_bytes = 0;  // memory without the inactive file cache, as the kubelet counts
+  std::uint64_t rss_bytes = 0;          // anonymous memory
+  std::uint64_t page_faults = 0, major_page_faults = 0;
   std::uint64_t pids = 0;
 };
 

@@ -13,7 +13,9 @@ namespace skiff::sys {
 bool write_existing(const std::string& path, std::string_view text);
 /// The number in a one-line file; "max" and anything unreadable is 0.
 std::uint64_t read_number(const std::string& path);
-/// The number after `key` in a "key number" file; 0 when absent.
+/// The number after `key` in the text of a "key number" file; 0 when absent.
+std::uint64_t keyed(std::string_view text, std::string_view key);
+/// The same of the file at `path`.
 std::uint64_t read_keyed(const std::string& path, std::string_view key);
 /// `usage` less the inactive file cache, never below zero.
 inline std::uint64_t working_set(std::uint64_t usage, std::uint64_t inactive) {

@@ -77,8 +77,12 @@ Result<CgroupUsage> CgroupV1::usage(const std::string& group) const {
   CgroupUsage usage;
   usage.cpu_ns = read_number(file("cpuacct", group, "cpuacct.usage"));
   usage.memory_bytes = read_number(file("memory", group, "memory.usage_in_bytes"));
-  usage.working_set_bytes = working_set(
-      usage.memory_bytes, read_keyed(file("memory", group, "memory.stat"), "total_inactive_file"));
+  Result<std::string> memory = read_file(file("memory", group, "memory.stat"));
+  auto figure = [&](std::string_view key) { return memory.ok() ? keyed(memory.value(), key) : 0; };
+  usage.working_set_bytes = working_set(usage.memory_bytes, figure("total_inactive_file"));
+  usage.rss_bytes = figure("total_rss");
+  usage.page_faults = figure("total_pgfault");
+  usage.major_page_faults = figure("total_pgmajfault");
   usage.pids = read_number(file("pids", group, "pids.current"));
   return usage;
 }

@@ -71,8 +71,12 @@ Result<CgroupUsage> CgroupV2::usage(const std::string& group) const {
   CgroupUsage usage;
   usage.cpu_ns = read_keyed(file(group, "cpu.stat"), "usage_usec") * 1000;
   usage.memory_bytes = read_number(file(group, "memory.current"));
-  usage.working_set_bytes =
-      working_set(usage.memory_bytes, read_keyed(file(group, "memory.stat"), "inactive_file"));
+  Result<std::string> memory = read_file(file(group, "memory.stat"));
+  auto figure = [&](std::string_view key) { return memory.ok() ? keyed(memory.value(), key) : 0; };
+  usage.working_set_bytes = working_set(usage.memory_bytes, figure("inactive_file"));
+  usage.rss_bytes = figure("anon");
+  usage.page_faults = figure("pgfault");
+  usage.major_page_faults = figure("pgmajfault");
   usage.pids = read_number(file(group, "pids.current"));
   return usage;
 }

@@ -25,7 +25,7 @@ void append(std::vector<Resource>& all, std::vector<Resource> more) {
 
 }  // namespace
 
-std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
+std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges, std::shared_ptr<const UsageSource> usage) {
   std::vector<Resource> all;
   all.push_back(pods());
   all.push_back(namespaces());
@@ -51,6 +51,7 @@ std::vector<Resource> all_resources(std::shared_ptr<ServiceRanges> ranges) {
   append(all, addresses());
   append(all, dynamic_resources());
   append(all, unstored_kinds());
+  append(all, usage_kinds(std::move(usage)));
   all.push_back(certificate_signing_requests());
   all.push_back(api_services());
   append(all, plain_kinds());

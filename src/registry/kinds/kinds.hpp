@@ -8,6 +8,7 @@
 namespace skiff::registry {
 
 class ServiceRanges;
+struct UsageSource;
 
 Resource pods();
 Resource namespaces();
@@ -35,5 +36,6 @@ std::vector<Resource> addresses();           // ServiceCIDRs, IPAddresses
 std::vector<Resource> dynamic_resources();
 std::vector<Resource> reviews();     // kinds that are answered, not stored
 std::vector<Resource> unstored_kinds();
+std::vector<Resource> usage_kinds(std::shared_ptr<const UsageSource> source);
 
 }  // namespace skiff::registry

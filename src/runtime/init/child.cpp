@@ -68,6 +68,13 @@ void warn(const Child& child, int number, const char* format, ...) {
   send_message(child, message, 1 + strlen(message + 1) + 1);
 }
 
+void send_identity(const Child& child, const char* text) {
+  char message[kMaxMessage];
+  message[0] = static_cast<char>(Status::Identity);
+  snprintf(message + 1, sizeof message - 1, "%s", text);
+  send_message(child, message, 1 + strlen(message + 1) + 1);
+}
+
 void send_terminal(const Child& child, int master) {
   char kind = static_cast<char>(Status::Terminal);
   iovec part{&kind, 1};

@@ -12,6 +12,7 @@ enum class Status : char {
   Failure = 'E',   // int errno, text: the child ends
   Warning = 'W',   // text: it goes on
   Terminal = 'M',  // the terminal's master side as descriptor
+  Identity = 'I',  // text: the ids that the program will have
   Ready = 'R',     // next is exec; end of file after this means success
 };
 
@@ -29,6 +30,8 @@ struct Child {
                                                              const char* format, ...);
 __attribute__((format(printf, 3, 4))) void warn(const Child& child, int number, const char* format, ...);
 void send_terminal(const Child& child, int master);
+/// The ids of the program to come: "uid gid group...".
+void send_identity(const Child& child, const char* text);
 
 /// Namespaces a container joins; -1 where it keeps what it was cloned with.
 struct SandboxFds {

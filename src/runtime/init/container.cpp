@@ -35,7 +35,16 @@ void kill_cgroup(const ContainerSpec& spec) {
 }
 
 bool own_pids(const Sandbox& sandbox, const ContainerSpec& spec) {
-  return !sandbox.pids.valid() && !spec.host_pids;
+  return !sandbox.pids.valid() && !spec.host_pids && *spec.pids_of == '\0';
+}
+
+/// The PID namespace to be born in; invalid for the node's or a new one.
+Fd pids_for(const Sandbox& sandbox, const ContainerSpec& spec, const Container* target) {
+  if (spec.host_pids) return Fd();
+  if (target == nullptr) return Fd(sandbox.pids.valid() ? fcntl(sandbox.pids.get(), F_DUPFD_CLOEXEC, 3) : -1);
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/ns/pid", target->pid);
+  return Fd(open(path, O_RDONLY | O_CLOEXEC));
 }
 
 }  // namespace
@@ -45,6 +54,7 @@ void Node::run_container(const Request& request, Buffer fields) {
   parse_container(container->spec, static_cast<Buffer&&>(fields));
   ContainerSpec& spec = container->spec;
   Sandbox* sandbox = find_sandbox(spec.sandbox);
+  Container* target = *spec.pids_of != '\0' ? find_container(spec.pids_of) : nullptr;
   Stdio stdio;
   int status[2] = {-1, -1};
   const char* problem = nullptr;
@@ -53,6 +63,8 @@ void Node::run_container(const Request& request, Buffer fields) {
     problem = "a container with this id exists", errno = EEXIST;
   else if (sandbox == nullptr)
     problem = "its sandbox does not exist", errno = ENOENT;
+  else if (*spec.pids_of != '\0' && (target == nullptr || target->pid <= 0))
+    problem = "the target container does not run", errno = ESRCH;
   else if (spec.process.arguments.size() == 0)
     problem = "no command specified";
   else if (!container->log.open_at(spec.log_path, spec.log_max_bytes, spec.log_max_files))
@@ -71,7 +83,8 @@ void Node::run_container(const Request& request, Buffer fields) {
   container->launch->request = request;
   container->launch->status.reset(status[0]);
   unsigned long flags = CLONE_NEWNS | (own_pids(*sandbox, spec) ? CLONE_NEWPID : 0UL);
-  pid_t pid = clone_into(spec.host_pids ? -1 : sandbox->pids.get(), flags, &spec.cgroup_directories);
+  Fd pids = pids_for(*sandbox, spec, target);
+  pid_t pid = clone_into(pids.get(), flags, &spec.cgroup_directories);
   if (pid == 0) {
     Child child{child_status.get(),
                 &spec.process,
@@ -92,6 +105,10 @@ void Node::run_container(const Request& request, Buffer fields) {
     container->input = static_cast<Fd&&>(stdio.parent[0]);
     container->out.start(static_cast<Fd&&>(stdio.parent[1]));
     container->err.start(static_cast<Fd&&>(stdio.parent[2]));
+  }
+  if (spec.wants_stdin) {
+    container->out.keep_early();
+    container->err.keep_early();
   }
   containers_.push(container);
   container->launch->owner = this;
@@ -117,6 +134,8 @@ void Node::container_launched(Container& container) {
   } else {
     container.state = wire::State::Running;
     container.started_at = now_ns();
+    container.identity = launch->identity;
+    launch->identity = nullptr;
     if (launch->terminal.valid()) {
       container.terminal = static_cast<Fd&&>(launch->terminal);
       container.out.start(Fd(fcntl(container.terminal.get(), F_DUPFD_CLOEXEC, 3)));
@@ -124,6 +143,7 @@ void Node::container_launched(Container& container) {
     Message message;
     wire::put_number(message.fields, wire::Tag::Pid, static_cast<uint64_t>(container.pid));
     wire::put_number(message.fields, wire::Tag::StartedAt, container.started_at);
+    if (container.identity != nullptr) wire::put_text(message.fields, wire::Tag::Identity, container.identity);
     for (const char* warning : launch->warnings) wire::put_text(message.fields, wire::Tag::Warning, warning);
     server_.reply(launch->request, message);
   }

@@ -60,6 +60,20 @@ void copy_devices(const char* host_path, int directory, int depth) {
 
 }  // namespace
 
+void make_device(const Child& child, int root, const DeviceSpec& device) {
+  char parent[4200];
+  snprintf(parent, sizeof parent, "%s", device.target);
+  char* slash = strrchr(parent, '/');
+  if (slash == nullptr || slash[1] == '\0') fail(child, EINVAL, "device path \"%s\"", device.target);
+  const char* name = device.target + (slash - parent) + 1;
+  *slash = '\0';
+  Fd directory(make_in_root(root, parent[0] != '\0' ? parent : "/", true));
+  mode_t mode = (device.block ? S_IFBLK : S_IFCHR) | 0660;
+  if (!directory.valid() ||
+      mknodat(directory.get(), name, mode, makedev(device.major, device.minor)) < 0)
+    fail(child, errno, "make device \"%s\"", device.target);
+}
+
 void make_devices(const Child& child, int root, bool privileged) {
   umask(0);  // devices are for everyone; set back below
   Fd directory(open_in_root(root, "/dev", O_RDONLY | O_DIRECTORY));

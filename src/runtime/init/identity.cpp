@@ -61,7 +61,7 @@ void set_capabilities(const Child& child, const Capabilities& wanted) {
 
 void look_up(const Child& child, Identity& identity) {
   const ProcessSpec& process = *child.process;
-  switch (look_up_user(process.user, identity)) {
+  switch (look_up_user(process.user, identity, !process.strict_groups)) {
     case Lookup::Found:
       break;
     case Lookup::NoUser:
@@ -71,6 +71,16 @@ void look_up(const Child& child, Identity& identity) {
   }
   if (process.gid >= 0) identity.gid = static_cast<gid_t>(process.gid);
   for (uint32_t group : process.groups) identity.groups.push(group);
+}
+
+void tell_identity(const Child& child, const Identity& identity) {
+  char text[1000];
+  int length = snprintf(text, sizeof text, "%u %u %u", identity.uid, identity.gid, identity.gid);
+  for (uint32_t group : identity.groups) {
+    if (group == identity.gid || length > int{sizeof text} - 20) continue;
+    length += snprintf(text + length, sizeof text - static_cast<size_t>(length), " %u", group);
+  }
+  send_identity(child, text);
 }
 
 void change_ids(const Child& child, const Identity& identity) {
@@ -160,6 +170,7 @@ void become_user_and_exec(const Child& child) {
   const ProcessSpec& process = *child.process;
   Identity identity;
   look_up(child, identity);
+  tell_identity(child, identity);
   char** environment = build_environment(child, identity);
   // Installing a filter without no-new-privileges takes CAP_SYS_ADMIN, so it comes before the capabilities
   // go.

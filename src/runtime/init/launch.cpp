@@ -47,6 +47,10 @@ bool Launch::read_status() {
       case Status::Warning:
         warnings.push(copy_text(data + 1));
         break;
+      case Status::Identity:
+        free(identity);
+        identity = copy_text(data + 1);
+        break;
       case Status::Terminal:
         terminal = static_cast<Fd&&>(descriptor);
         break;

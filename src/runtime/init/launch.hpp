@@ -19,6 +19,7 @@ struct Launch {
   void (*done)(void* owner, Launch& launch) = nullptr;
 
   Array<char*> warnings;
+  char* identity = nullptr;  // "uid gid group..."
   Fd terminal;         // master side
   bool ready = false;  // it reached exec
   bool failed = false;
@@ -28,6 +29,7 @@ struct Launch {
   ~Launch() {
     if (watched_by != nullptr) watched_by->forget(status.get());
     for (char* text : warnings) free(text);
+    free(identity);
   }
   bool succeeded() const { return ready && !failed; }
   /// Reads what the child has said so far. True when there is nothing more to come.

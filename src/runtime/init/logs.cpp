@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxLine = 16384;  // the CRI's limit for one entry
 constexpr size_t kReadSize = 65536;
+constexpr size_t kMaxEarly = 65536;
 char read_buffer[kReadSize];  // one for all: this program has one thread
 
 }  // namespace
@@ -79,9 +80,25 @@ bool LogStream::read_once() {
     ended_ = true;
     return false;
   }
+  remember(read_buffer, static_cast<size_t>(got));
   copy_to_taps(read_buffer, static_cast<size_t>(got));
   log(read_buffer, static_cast<size_t>(got));
   return true;
+}
+
+void LogStream::add_tap(int writable) {
+  taps_.push(writable);
+  if (early_.size() > 0) copy_to_taps(early_.data(), early_.size());
+  early_.release();
+  keeps_early_ = false;
+}
+
+/// A program that says so much has not waited for anybody.
+void LogStream::remember(const char* data, size_t size) {
+  if (!keeps_early_) return;
+  if (early_.size() + size <= kMaxEarly) return early_.append(data, size);
+  early_.release();
+  keeps_early_ = false;
 }
 
 void LogStream::log(const char* data, size_t size) {

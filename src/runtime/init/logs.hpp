@@ -36,7 +36,10 @@ class LogStream {
   void start(Fd readable);
   bool open() const { return fd_.valid(); }
   /// A descriptor that receives a copy of what is read from now on. It is closed rather than waited for.
-  void add_tap(int writable) { taps_.push(writable); }
+  void add_tap(int writable);
+  /// Keeps what comes until somebody attaches, and hands it to the first who does: whoever starts a program to talk with
+  /// it misses nothing that it said meanwhile.
+  void keep_early() { keeps_early_ = true; }
   /// Takes everything that is there without waiting, then closes: the writers have ended.
   void finish();
 
@@ -45,6 +48,7 @@ class LogStream {
   bool read_once();  // false at the end, or when nothing is there
   void log(const char* data, size_t size);
   void entry(char kind, const char* data, size_t size);
+  void remember(const char* data, size_t size);
   void copy_to_taps(const char* data, size_t size);
   void close_all();
 
@@ -56,6 +60,8 @@ class LogStream {
   Buffer line_;     // the start of a line whose end was not read yet
   Buffer entries_;  // formatted, written at the end of each read
   Array<int> taps_;
+  Buffer early_;
+  bool keeps_early_ = false;
   bool ended_ = false;
 };
 

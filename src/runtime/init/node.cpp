@@ -120,6 +120,11 @@ void Node::reap() {
       exec_exited(*exec, status);
       break;
     }
+    for (SlowMount* pending : slow_mounts_) {
+      if (pending->pid != pid) continue;
+      slow_mount_ended(*pending, status);
+      break;
+    }
     // Anything else is an orphan of a pod in the node's PID namespace, or a pause process.
   }
 }

@@ -25,6 +25,7 @@ struct Container {
   pid_t pid = 0;
   int exit_code = 0;
   int signal = 0;
+  char* identity = nullptr;
   uint64_t started_at = 0;  // ns since the epoch
   uint64_t finished_at = 0;
   LogFile log;
@@ -32,7 +33,10 @@ struct Container {
   Fd input;  // stdin's write end
   Fd terminal;
   Launch* launch = nullptr;  // while Starting
-  ~Container() { delete launch; }
+  ~Container() {
+    delete launch;
+    free(identity);
+  }
 };
 
 struct Exec {
@@ -44,6 +48,13 @@ struct Exec {
   Launch* launch = nullptr;  // until the program runs
   uint64_t client = 0;
   ~Exec() { delete launch; }
+};
+
+/// A mount that a child is waiting for.
+struct SlowMount {
+  pid_t pid = 0;
+  Request request;
+  Buffer fields;
 };
 
 class Node {
@@ -67,9 +78,14 @@ class Node {
   void resize(const Request& request, const Buffer& fields);
   void close_stdin(const Request& request, const Buffer& fields);
   void reopen_log(const Request& request, const Buffer& fields);
-  void mount_in_node(const Request& request, const Buffer& fields);
-  void unmount_in_node(const Request& request, const Buffer& fields);
   void signal_exec(const Request& request, const Buffer& fields);
+
+  // mounts.cpp
+  void mount_in_node(const Request& request, const Buffer& fields);
+  void mount_slowly(const Request& request, const Buffer& fields);
+  void slow_mount_ended(SlowMount& pending, int status);
+  void reply_mounted(const Request& request, const Buffer& fields, int failure);
+  void unmount_in_node(const Request& request, const Buffer& fields);
 
   // sandbox.cpp
   void create_sandbox(const Request& request, Buffer fields);
@@ -109,6 +125,7 @@ class Node {
   Array<Sandbox*> sandboxes_;
   Array<Container*> containers_;
   Array<Exec*> execs_;
+  Array<SlowMount*> slow_mounts_;
   uint64_t next_exec_ = 1;
 };
 

@@ -32,6 +32,16 @@ int open_in_root(int root, const char* path, uint64_t flags) {
   }
 }
 
+int open_beneath(int directory, const char* path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  for (int attempt = 0;; ++attempt) {
+    int fd = static_cast<int>(syscall(SYS_openat2, directory, path, &how, sizeof how));
+    if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || attempt > 100) return fd;
+  }
+}
+
 int make_in_root(int root, const char* path, bool directory) {
   int found = open_in_root(root, path, O_PATH);
   if (found >= 0 || errno != ENOENT) return found;

@@ -10,6 +10,9 @@ namespace skiff::init {
 /// -1 with errno.
 int open_in_root(int root, const char* path, uint64_t flags);
 
+/// Opens (O_PATH) what `path` names below `directory`; a link that leads out of it is an error (EXDEV). -1 with errno.
+int open_beneath(int directory, const char* path);
+
 /// Opens (O_PATH) `path` in `root`, made first as a directory or an empty file when missing. -1 with errno.
 int make_in_root(int root, const char* path, bool directory);
 

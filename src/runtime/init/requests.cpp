@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 
 #include "node.hpp"
 
@@ -35,6 +34,7 @@ void put_container(const Container& container, Buffer& nested) {
   wire::put_number(nested, wire::Tag::Signal, static_cast<uint64_t>(container.signal));
   wire::put_number(nested, wire::Tag::StartedAt, container.started_at);
   wire::put_number(nested, wire::Tag::FinishedAt, container.finished_at);
+  if (container.identity != nullptr) wire::put_text(nested, wire::Tag::Identity, container.identity);
   copy_labels(container.spec.fields, nested);
 }
 
@@ -100,7 +100,9 @@ void Node::attach(const Request& request, const Buffer& fields) {
   const char* id = text_of(fields, wire::Tag::Id);
   Container* container = find_container(id);
   if (container == nullptr) return reply_no_container(request, id);
-  if (container->state != wire::State::Running)
+  // A process closes its output long before its end is told: its namespaces are taken down in between.
+  bool ending = !container->out.open() && !container->err.open();
+  if (container->state != wire::State::Running || ending)
     return server_.reply_error(request, ESRCH, "container is not running");
   Message message;
   // Input first: the terminal, or stdin's write end where it was asked for; the reply says which are there.
@@ -138,25 +140,6 @@ void Node::reopen_log(const Request& request, const Buffer& fields) {
   Container* container = find_container(id);
   if (container == nullptr) return reply_no_container(request, id);
   if (!container->log.reopen()) return server_.reply_failure(request, errno, "reopen the log");
-  done(request);
-}
-
-void Node::mount_in_node(const Request& request, const Buffer& fields) {
-  const char* target = text_of(fields, wire::Tag::Target);
-  const char* type = text_of(fields, wire::Tag::Type);
-  if (mount(text_of(fields, wire::Tag::Source), target, type, MS_NOSUID | MS_NODEV,
-            text_of(fields, wire::Tag::Options)) < 0) {
-    char text[300];
-    snprintf(text, sizeof text, "mount %s at \"%s\"", type, target);
-    return server_.reply_failure(request, errno, text);
-  }
-  done(request);
-}
-
-void Node::unmount_in_node(const Request& request, const Buffer& fields) {
-  const char* target = text_of(fields, wire::Tag::Target);
-  if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
-    return server_.reply_failure(request, errno, "unmount");
   done(request);
 }
 

@@ -11,6 +11,7 @@
 
 #include "child.hpp"
 #include "devices.hpp"
+#include "overlay.hpp"
 #include "paths.hpp"
 
 namespace skiff::init {
@@ -24,7 +25,7 @@ int take_source(const Child& child, const MountSpec& mount) {
   Fd source(open(mount.source, O_PATH | O_CLOEXEC));
   if (!source.valid()) fail(child, errno, "mount source \"%s\"", mount.source);
   if (mount.sub_path != nullptr) {
-    source.reset(open_in_root(source.get(), mount.sub_path, O_PATH));
+    source.reset(open_beneath(source.get(), mount.sub_path));
     if (!source.valid()) fail(child, errno, "subPath \"%s\" of \"%s\"", mount.sub_path, mount.source);
   }
   int tree = open_tree(source.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
@@ -43,26 +44,17 @@ int take_source(const Child& child, const MountSpec& mount) {
 }
 
 void mount_overlay(const Child& child, const ContainerSpec& spec) {
-  // Layers are named by descriptor: the option string is limited to a page and may not contain ':' or ','.
-  Buffer options;
-  Array<int> open_layers;
+  OverlayOptions options;
   auto add = [&](const char* prefix, const char* path) {
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) fail(child, errno, "open layer %s", path);
-    open_layers.push(fd);
-    options.append(prefix, strlen(prefix));
-    FdPath name(fd);
-    options.append(name.text, strlen(name.text));
+    if (!options.add(prefix, path)) fail(child, errno, "open layer %s", path);
   };
   for (size_t i = 0; i < spec.lower.size(); ++i) add(i == 0 ? "lowerdir=" : ":", spec.lower[i]);
   if (spec.upper != nullptr) {
     add(",upperdir=", spec.upper);
     add(",workdir=", spec.work);
   }
-  options.append("", 1);
-  if (mount("overlay", spec.root, "overlay", 0, options.data()) < 0)
+  if (mount("overlay", spec.root, "overlay", 0, options.text()) < 0)
     fail(child, errno, "mount the root file system at %s", spec.root);
-  for (int fd : open_layers) close(fd);
 }
 
 /// One kernel file system at `target` in the root. False with errno when the kernel refuses.
@@ -183,6 +175,7 @@ void build_root(const Child& child, const ContainerSpec& spec, const char* share
   if (!root.valid()) fail(child, errno, "open the root file system");
   mount_kernel_file_systems(child, spec, root.get(), shared_memory);
   for (size_t i = 0; i < spec.mounts.size(); ++i) attach(child, root.get(), spec.mounts[i], trees[i]);
+  for (const DeviceSpec& device : spec.devices) make_device(child, root.get(), device);
   // While the root is still writable.
   make_working_directory(child, root.get());
   enter_root(child, spec.root);

@@ -43,6 +43,18 @@ MountSpec parse_mount(const Field& entry) {
   return mount;
 }
 
+DeviceSpec parse_device(const Field& entry) {
+  DeviceSpec device;
+  FieldReader reader(entry);
+  for (Field field; reader.next(field);) {
+    if (field.tag == Tag::Target) device.target = field.text();
+    if (field.tag == Tag::DeviceKind) device.block = field.number() == 'b';
+    if (field.tag == Tag::DeviceMajor) device.major = static_cast<unsigned>(field.number());
+    if (field.tag == Tag::DeviceMinor) device.minor = static_cast<unsigned>(field.number());
+  }
+  return device;
+}
+
 LimitSpec parse_limit(const Field& entry) {
   LimitSpec limit;
   FieldReader reader(entry);
@@ -73,6 +85,9 @@ void parse_process_field(ProcessSpec& process, const Field& field) {
       break;
     case Tag::SupplementaryGroup:
       process.groups.push(static_cast<uint32_t>(field.number()));
+      break;
+    case Tag::StrictGroups:
+      process.strict_groups = field.number() != 0;
       break;
     case Tag::Bounding:
       process.capabilities.bounding = field.number();
@@ -139,6 +154,9 @@ void parse_container_field(ContainerSpec& spec, const Field& field) {
     case Tag::HostPids:
       spec.host_pids = field.number() != 0;
       break;
+    case Tag::PidsOf:
+      spec.pids_of = field.text();
+      break;
     case Tag::Tty:
       spec.tty = field.number() != 0;
       break;
@@ -147,6 +165,9 @@ void parse_container_field(ContainerSpec& spec, const Field& field) {
       break;
     case Tag::MountEntry:
       spec.mounts.push(parse_mount(field));
+      break;
+    case Tag::Device:
+      spec.devices.push(parse_device(field));
       break;
     case Tag::MaskedPath:
       spec.masked_paths.push(field.text());

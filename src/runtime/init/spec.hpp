@@ -19,6 +19,13 @@ struct MountSpec {
   wire::Propagation propagation = wire::Propagation::Private;
 };
 
+/// A device of the node that the container sees at `target`.
+struct DeviceSpec {
+  const char* target = "";
+  bool block = false;
+  unsigned major = 0, minor = 0;
+};
+
 struct LimitSpec {
   int resource = 0;
   uint64_t soft = 0;
@@ -36,6 +43,7 @@ struct ProcessSpec {
   const char* user = "";  // "", "name", "uid", either with ":group"
   int64_t gid = -1;       // overrides the user's group
   Array<uint32_t> groups;
+  bool strict_groups = false;  // only those, none from /etc/group
   Capabilities capabilities;
   bool no_new_privileges = false;
   const char* seccomp = nullptr;  // struct sock_filter[], unaligned
@@ -57,9 +65,11 @@ struct ContainerSpec {
   bool privileged = false;
   bool sys_read_write = false;
   bool host_pids = false;
+  const char* pids_of = "";  // another container, whose PID namespace this one joins
   bool tty = false;
   bool wants_stdin = false;
   Array<MountSpec> mounts;
+  Array<DeviceSpec> devices;
   Array<const char*> masked_paths;
   Array<const char*> read_only_paths;
   Array<const char*> cgroup_directories;

@@ -106,7 +106,7 @@ void add_memberships(const char* user, Identity& identity) {
 
 }  // namespace
 
-Lookup look_up_user(const char* text, Identity& identity) {
+Lookup look_up_user(const char* text, Identity& identity, bool memberships) {
   char* copy = copy_text(*text != '\0' ? text : "0");
   char* group = copy;
   char* name = take(group, ':');
@@ -116,7 +116,7 @@ Lookup look_up_user(const char* text, Identity& identity) {
   if (result == Lookup::Found && group != nullptr && *group != '\0' && !find_group(group, identity.gid))
     result = Lookup::NoGroup;
   // A group given by hand replaces the memberships, as image configurations have it.
-  if (result == Lookup::Found && group == nullptr && user[0] != '\0') add_memberships(user, identity);
+  if (memberships && result == Lookup::Found && group == nullptr && user[0] != '\0') add_memberships(user, identity);
   free(copy);
   return result;
 }

@@ -19,7 +19,7 @@ struct Identity {
 enum class Lookup { Found, NoUser, NoGroup };
 
 /// Resolves "", "user" or "user:group", each a name or a number, with "/" being the container's root. Numbers
-/// need no entry.
-Lookup look_up_user(const char* text, Identity& identity);
+/// need no entry. `memberships`: also the groups that /etc/group has the user in.
+Lookup look_up_user(const char* text, Identity& identity, bool memberships);
 
 }  // namespace skiff::init

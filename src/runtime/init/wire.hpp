@@ -33,7 +33,7 @@ enum class Op : uint16_t {
   Attach,           // Id -> (stdin or terminal if there is one, stdout, stderr?)
   CloseStdin,       // Id
   ReopenLog,        // Id
-  Mount,            // Source, Target, Type, Options, in the node's mount namespace
+  Mount,            // Source, Target, Type, Options, Lower... (overlay), ReadOnly, in the node's mount namespace
   Unmount,          // Target; detaches, a target without mount is fine
   SignalExec,       // ExecId, Signal
 
@@ -88,6 +88,8 @@ enum class Tag : uint16_t {
   Stdin,
   HostPids,
   SysReadWrite,
+  Device,
+  PidsOf /* a running container whose PID namespace is shared */,
   // one mount
   Source = 90,
   SubPath,
@@ -97,6 +99,10 @@ enum class Tag : uint16_t {
   ReadOnly,
   RecursiveReadOnly,
   Propagation,
+  // one device (with Target)
+  DeviceKind /* 'b' or 'c' */,
+  DeviceMajor,
+  DeviceMinor,
   // process
   Arg = 110,
   Env,
@@ -113,6 +119,8 @@ enum class Tag : uint16_t {
   Seccomp,
   Tty,
   OomScoreAdj,
+  StrictGroups /* none from the image's /etc/group */,
+  Identity /* reply: "uid gid group..." of the first process */,
   Rlimit,
   RlimitResource,
   RlimitSoft,

@@ -96,6 +96,58 @@ TEST_CASE("a container with a terminal and stdin is attached to") {
     CHECK(read_all(streams.output) == "word\n");
     CHECK(test.lines("c") == "word\n");
   }
+  SECTION("whoever comes late to a program that waits for input misses nothing") {
+    ContainerSpec spec = test.container("c", "echo prompt; cat");
+    spec.wants_stdin = true;
+    test.run(spec);
+    while (test.log("c").find("prompt") == std::string::npos) std::this_thread::yield();
+    Streams first = TestNode::checked(test.node->attach("c"));
+    Streams second = TestNode::checked(test.node->attach("c"));
+    REQUIRE(sys::write_all(first.input, "word\n", "input").ok());
+    first.input.reset(), second.input.reset();
+    REQUIRE(test.node->close_stdin("c").ok());
+    CHECK(read_all(first.output) == "prompt\nword\n");
+    CHECK(read_all(second.output) == "word\n");
+  }
+  SECTION("a container that has closed its output is at its end") {
+    test.run(test.container("c", "exec >/dev/null 2>&1; sleep 1000"));
+    Result<Streams> streams = test.node->attach("c");
+    while (streams.ok()) streams = test.node->attach("c");  // until the shell got that far
+    CHECK(streams.error().message() == "container is not running");
+  }
+}
+
+TEST_CASE("a container may see another one's processes") {
+  if (skip_without_root()) return;
+  TestNode test;
+  test.run(test.container("target", "exec sleep 1234"));
+  ContainerSpec spec = test.container("c", "ps");
+  spec.pids_of = "target";
+  CHECK(test.output_of(spec).find("sleep 1234") != std::string::npos);
+  ContainerSpec lost = test.container("d", "ps");
+  lost.pids_of = "nobody";
+  CHECK(test.node->run_container(lost).error().message() == "the target container does not run: no such process");
+}
+
+TEST_CASE("a container says which ids it runs with, and gets only the groups it asked for when told so") {
+  if (skip_without_root()) return;
+  TestNode test;
+  ContainerSpec spec = test.container("c", "id");
+  spec.process.user = "web";
+  spec.process.supplementary_groups = {4000};
+  SECTION("with those of the image") {
+    StartedContainer started = TestNode::checked(test.node->run_container(spec));
+    REQUIRE(started.identity);
+    CHECK(started.identity->uid == 101);
+    CHECK(started.identity->gid == 102);
+    CHECK(started.identity->groups == std::vector<std::int64_t>{102, 103, 4000});
+    CHECK(test.wait_exit("c").identity->groups.size() == 3);
+  }
+  SECTION("strictly") {
+    spec.process.strict_groups = true;
+    StartedContainer started = TestNode::checked(test.node->run_container(spec));
+    CHECK(started.identity->groups == std::vector<std::int64_t>{102, 4000});
+  }
 }
 
 TEST_CASE("containers of a pod share what they should") {
@@ -143,7 +195,7 @@ TEST_CASE("a volume in memory is seen by containers and by us, not by the host")
   TestNode test;
   std::string volume = test.directory + "/memory";
   REQUIRE(sys::make_directories(volume).ok());
-  REQUIRE(test.node->mount_tmpfs(volume, "size=64k,mode=0755").ok());
+  REQUIRE(test.node->mount({.target = volume, .options = "size=64k,mode=0755"}).ok());
   REQUIRE(sys::write_file(test.node->path(volume) + "/key", "secret\n").ok());
   CHECK_FALSE(sys::exists(volume + "/key"));
   ContainerSpec spec = test.container("c", "cat /v/key");
