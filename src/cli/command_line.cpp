@@ -55,6 +55,13 @@ void add_image_commands(CLI::App& app, Command& command) {
                        [&command] { return image_load(command.options, command.arguments); });
   load->add_option("FILE", command.arguments, "Archives or OCI layout directories")->required();
   add(*image, command, "ls", "List images", [&command] { return image_list(command.options); })->alias("list");
+  CLI::App* pull = add(*image, command, "pull", "Pull images from registries (see registries.yaml in the README)",
+                       [&command] { return image_pull(command.options, command.arguments); });
+  pull->add_option("NAME", command.arguments, "Names, with tag or digest")->required();
+  CLI::App* tag = add(*image, command, "tag", "Give an image a further name",
+                      [&command] { return image_tag(command.options, command.arguments); });
+  tag->add_option("NAME NEW_NAME", command.arguments, "An image's name or id, and the new name")->required()->expected(2);
+  add(*image, command, "prune", "Remove images without a name", [&command] { return image_prune(command.options); });
   CLI::App* remove = add(*image, command, "rm", "Remove images",
                          [&command] { return image_remove(command.options, command.arguments); });
   remove->add_option("NAME", command.arguments, "Names or ids")->required();

@@ -51,6 +51,28 @@ int image_list(const Options& options) {
   return kDone;
 }
 
+int image_pull(const Options& options, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    Result<std::string> pulled = cluster::pull_image(options.cluster, name);
+    if (!pulled.ok()) return fail(pulled.error());
+    fmt::print("{}\n", pulled.value());
+  }
+  return kDone;
+}
+
+int image_tag(const Options& options, const std::vector<std::string>& name_and_new_name) {
+  Status tagged = cluster::tag_image(options.cluster, name_and_new_name[0], name_and_new_name[1]);
+  if (!tagged.ok()) return fail(tagged.error(), tagged.error().code() == Code::NotFound ? "`skiff image ls` lists what there is." : "");
+  return kDone;
+}
+
+int image_prune(const Options& options) {
+  Result<std::vector<std::string>> gone = cluster::prune_images(options.cluster);
+  if (!gone.ok()) return fail(gone.error());
+  for (const std::string& line : gone.value()) fmt::print("{}\n", line);
+  return kDone;
+}
+
 int image_remove(const Options& options, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     Result<std::vector<std::string>> removed = cluster::remove_image(options.cluster, name);

@@ -34,6 +34,9 @@ int version(const Options& options);
 int node_list(const Options& options);
 int image_load(const Options& options, const std::vector<std::string>& files);
 int image_list(const Options& options);
+int image_pull(const Options& options, const std::vector<std::string>& names);
+int image_tag(const Options& options, const std::vector<std::string>& name_and_new_name);
+int image_prune(const Options& options);
 int image_remove(const Options& options, const std::vector<std::string>& names);
 /// Becomes kubectl, looking at this cluster; returns only when there is none.
 int kubectl(const Options& options, const std::vector<std::string>& arguments);

@@ -7,6 +7,7 @@
 #include "base/log.hpp"
 #include "cluster/bootstrap.hpp"
 #include "cluster/control_plane.hpp"
+#include "cluster/images.hpp"
 #include "cluster/kubeconfig.hpp"
 #include "cluster/network.hpp"
 #include "cluster/node.hpp"
@@ -36,6 +37,7 @@ struct Cluster::Parts {
   cluster::KubeletDirectory kubelets;
   std::unique_ptr<sys::CgroupTree> cgroups;
   std::unique_ptr<image::ContentStore> images;
+  image::RegistryConfig registries;
   std::unique_ptr<net::HostNetwork> host;
   std::unique_ptr<ControlPlane> plane;
   std::unique_ptr<client::Client> manager_client, scheduler_client, kubelet_client;  // each owns what it writes
@@ -80,6 +82,7 @@ Status Cluster::Parts::prepare_host(const ClusterConfig& config) {
   TRY_ASSIGN(cgroups, sys::CgroupTree::detect());
   TRY_ASSIGN(images, image::ContentStore::open(paths.images()));
   TRY(image::install_demo_images(*images));
+  TRY_ASSIGN(registries, cluster::load_registries(config));
   TRY_ASSIGN(UniqueFd here, sys::open_namespace(sys::Namespace::Network));
   TRY_ASSIGN(host, net::HostNetwork::open(std::move(here), {.cluster = settings.id, .ranges = settings.ranges()}));
   return host->ensure();
@@ -128,6 +131,7 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
                                    .random = random,
                                    .cgroups = *cgroups,
                                    .images = *images,
+                                   .registries = registries,
                                    .host = *host,
                                    .client = *kubelet_client,
                                    .kubelets = kubelets};

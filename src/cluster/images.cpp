@@ -1,7 +1,9 @@
 #include "cluster/images.hpp"
 
+#include "client/yaml.hpp"
 #include "cluster/state.hpp"
 #include "image/content_store.hpp"
+#include "image/pull.hpp"
 #include "sys/files.hpp"
 
 namespace skiff::cluster {
@@ -25,6 +27,43 @@ Result<std::vector<std::string>> load_images(const ClusterConfig& config, const 
   }
   for (const std::string& note : report.notes) lines.push_back("note: " + note);
   return lines;
+}
+
+Result<image::RegistryConfig> load_registries(const ClusterConfig& config) {
+  const std::string path = config.home + "/registries.yaml";
+  image::RegistryConfig registries;
+  if (sys::exists(path)) {
+    auto parsed = [&]() -> Result<image::RegistryConfig> {
+      TRY_ASSIGN(std::string yaml, sys::read_file(path));
+      TRY_ASSIGN(std::string json, client::json_from_yaml(yaml));
+      return image::RegistryConfig::parse(json);
+    }();
+    if (!parsed.ok()) return std::move(parsed).error().in(fmt::format("'{}'", path));
+    registries = std::move(parsed).value();
+  }
+  registries.take_proxy_from_environment();
+  return registries;
+}
+
+Result<std::string> pull_image(const ClusterConfig& config, const std::string& name) {
+  TRY_ASSIGN(image::Reference reference, image::parse_reference(name));
+  TRY_ASSIGN(image::RegistryConfig registries, load_registries(config));
+  TRY_ASSIGN(auto store, open_store(config));
+  SystemClock clock;
+  TRY_ASSIGN(image::Pulled pulled, image::pull(*store, {reference}, registries, clock, {}));
+  return fmt::format("{}: {}", pulled.new_content ? "Pulled" : "Up to date", reference.display());
+}
+
+Status tag_image(const ClusterConfig& config, const std::string& name, const std::string& new_name) {
+  TRY_ASSIGN(auto store, open_store(config));
+  return store->tag(name, new_name);
+}
+
+Result<std::vector<std::string>> prune_images(const ClusterConfig& config) {
+  TRY_ASSIGN(auto store, open_store(config));
+  TRY_ASSIGN(std::vector<std::string> gone, store->collect_garbage({}));
+  for (std::string& id : gone) id = "Deleted: " + id;
+  return gone;
 }
 
 Result<std::vector<ImageInfo>> list_images(const ClusterConfig& config) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "image/registry_config.hpp"
 #include "skiff/config.hpp"
 
 namespace skiff::cluster {
@@ -16,6 +17,15 @@ struct ImageInfo {
   std::uint64_t size = 0;
 };
 
+/// What registries.yaml below the home directory says (k3s' form), and the proxy of the environment. Invalid: it is not of
+/// that form.
+Result<image::RegistryConfig> load_registries(const ClusterConfig& config);
+
+/// One line: what was pulled. Errors as containerd words them.
+Result<std::string> pull_image(const ClusterConfig& config, const std::string& name);
+Status tag_image(const ClusterConfig& config, const std::string& name, const std::string& new_name);
+/// One line for each image that went: those without a name.
+Result<std::vector<std::string>> prune_images(const ClusterConfig& config);
 /// One line for each image that `file` held.
 Result<std::vector<std::string>> load_images(const ClusterConfig& config, const std::string& file);
 Result<std::vector<ImageInfo>> list_images(const ClusterConfig& config);

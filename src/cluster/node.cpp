@@ -112,6 +112,7 @@ Status NodeParts::start() {
                                                                       .exits = parts_->exits,
                                                                       .cgroups = around.cgroups,
                                                                       .images = around.images,
+                                                                      .registries = around.registries,
                                                                       .network = *parts_->pod_network,
                                                                       .clock = around.clock,
                                                                       .random = around.random}));

@@ -10,6 +10,7 @@
 #include "client/node_access.hpp"
 #include "cluster/state.hpp"
 #include "image/content_store.hpp"
+#include "image/registry_config.hpp"
 #include "net/host_network.hpp"
 #include "sys/cgroup.hpp"
 
@@ -34,6 +35,7 @@ struct NodeSurroundings {
   Random& random;
   sys::CgroupTree& cgroups;
   image::ContentStore& images;
+  const image::RegistryConfig& registries;
   net::HostNetwork& host;
   client::Client& client;
   KubeletDirectory& kubelets;

@@ -120,6 +120,17 @@ Result<LoadReport> ContentStore::load(const std::string& path) {
   return loaded;
 }
 
+Result<std::vector<std::string>> ContentStore::missing_layers(const Candidate& candidate) const {
+  TRY_ASSIGN(Index index, read_index());
+  std::vector<std::string> missing;
+  for (const Candidate::Layer& layer : candidate.layers) {
+    bool known = index.layers.contains(layer.diff_id) ||
+                 std::find(missing.begin(), missing.end(), layer.digest) != missing.end();
+    if (!known) missing.push_back(layer.digest);
+  }
+  return missing;
+}
+
 Result<std::vector<Image>> ContentStore::list() const {
   TRY_ASSIGN(Index index, read_index());
   std::vector<Image> images;
@@ -186,6 +197,12 @@ Result<Image> ContentStore::resolve(std::string_view reference) const {
   return image(index, id);
 }
 
+bool ContentStore::was_pulled(std::string_view name) const {
+  Result<Reference> reference = parse_reference(name);
+  Result<Index> index = read_index();
+  return reference.ok() && index.ok() && index.value().pulled.contains(reference.value().canonical());
+}
+
 Status ContentStore::tag(std::string_view reference, std::string_view new_name) {
   TRY_ASSIGN(Reference name, parse_reference(new_name));
   if (!name.digest.empty())
@@ -194,6 +211,7 @@ Status ContentStore::tag(std::string_view reference, std::string_view new_name) 
   TRY_ASSIGN(Index index, read_index());
   TRY_ASSIGN(std::string id, id_of(index, reference));
   index.names[name.canonical()] = id;
+  index.pulled.erase(name.canonical());
   return write_index(index);
 }
 
@@ -212,6 +230,7 @@ Result<ContentStore::Removed> ContentStore::remove(std::string_view reference,
     if (named != id || (by_name && canonical != name.value().canonical())) continue;
     removed.untagged.push_back(display_of(canonical));
     after.names.erase(canonical);
+    after.pulled.erase(canonical);
   }
   // A digest alone keeps no image: with its last tag it goes too.
   bool tagged = std::any_of(after.names.begin(), after.names.end(),

@@ -17,6 +17,7 @@
 namespace skiff::image {
 
 struct Index;
+struct Candidate;
 class Import;
 
 /// What hostile or broken archives may cost at most.
@@ -60,6 +61,9 @@ class ContentStore {
   /// limit.
   Result<LoadReport> load(const std::string& path);
 
+  /// The digests of the blobs that hold layers of `candidate` which are not here.
+  Result<std::vector<std::string>> missing_layers(const Candidate& candidate) const;
+
   /// Every image, sorted by name; untagged ones last.
   Result<std::vector<Image>> list() const;
 
@@ -80,6 +84,9 @@ class ContentStore {
 
   /// Deletes untagged images that are not in `in_use`, and what crashes left behind. The ids that went.
   Result<std::vector<std::string>> collect_garbage(const std::set<std::string>& in_use);
+
+  /// Whether a registry said what `name` means here, so that it may have changed its mind (pull policy Always).
+  bool was_pulled(std::string_view name) const;
 
   /// Whether `name` means an image. Cheap.
   bool has(std::string_view name) const { return resolve(name).ok(); }

@@ -123,6 +123,8 @@ Loaded Import::enter(const Candidate& candidate) {
   loaded.new_content = index_.images.emplace(candidate.id, std::move(diff_ids)).second;
   for (const Reference& reference : candidate.names) {
     index_.names[reference.canonical()] = candidate.id;
+    if (candidate.pulled) index_.pulled.insert(reference.canonical());
+    else index_.pulled.erase(reference.canonical());
     loaded.names.push_back(reference.display());
     if (!candidate.manifest_digest.empty())
       index_.names[reference.name() + "@" + candidate.manifest_digest] = candidate.id;

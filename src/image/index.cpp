@@ -24,6 +24,7 @@ Result<Index> parse_index(std::string_view text) {
     index.images = json.at("images").get<decltype(index.images)>();
     index.layers = json.at("layers").get<decltype(index.layers)>();
     index.names = json.at("names").get<decltype(index.names)>();
+    if (auto pulled = json.find("pulled"); pulled != json.end()) index.pulled = pulled->get<decltype(index.pulled)>();
     bool sound = std::all_of(index.layers.begin(), index.layers.end(),
                              [](const auto& layer) { return is_digest(layer.first); }) &&
                  std::all_of(index.images.begin(), index.images.end(),
@@ -37,7 +38,8 @@ Result<Index> parse_index(std::string_view text) {
 
 std::string format_index(const Index& index) {
   nlohmann::json json{
-      {"format", kFormat}, {"images", index.images}, {"layers", index.layers}, {"names", index.names}};
+      {"format", kFormat}, {"images", index.images}, {"layers", index.layers}, {"names", index.names},
+      {"pulled", index.pulled}};
   return json.dump(1) + "\n";
 }
 

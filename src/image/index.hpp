@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@ struct Index {
   std::map<std::string, std::vector<std::string>> images;  // id to the diff ids of its layers, bottom first
   std::map<std::string, std::uint64_t> layers;             // diff id to the bytes of its files
   std::map<std::string, std::string> names;                // canonical reference to id
+  std::set<std::string> pulled;                            // those names that a registry gave their meaning
 };
 
 /// Invalid: damaged, or of a newer skiff.

@@ -139,17 +139,6 @@ Result<std::string> read_blob(const Source& source, const std::string& digest) {
   return content;
 }
 
-// Fills in what the configuration decides.
-Status complete(Candidate& candidate) {
-  candidate.id = digest_of(candidate.config);
-  TRY_ASSIGN(Config config, parse_config(candidate.config));
-  if (config.diff_ids.size() != candidate.layers.size())
-    return error(Code::Invalid, "image {}: {} layers, but its configuration has {}", candidate.id,
-                 candidate.layers.size(), config.diff_ids.size());
-  for (size_t i = 0; i < config.diff_ids.size(); ++i) candidate.layers[i].diff_id = config.diff_ids[i];
-  return ok();
-}
-
 Result<std::vector<Candidate>> docker_candidates(const Source& source) {
   TRY_ASSIGN(std::string manifest, read_document(source, "manifest.json"));
   TRY_ASSIGN(std::vector<DockerImage> images, parse_docker_manifest(manifest));
@@ -207,6 +196,16 @@ Status oci_candidates(const Source& source, const Descriptor& from, int depth, s
 }
 
 }  // namespace
+
+Status complete(Candidate& candidate) {
+  candidate.id = digest_of(candidate.config);
+  TRY_ASSIGN(Config config, parse_config(candidate.config));
+  if (config.diff_ids.size() != candidate.layers.size())
+    return error(Code::Invalid, "image {}: {} layers, but its configuration has {}", candidate.id,
+                 candidate.layers.size(), config.diff_ids.size());
+  for (size_t i = 0; i < config.diff_ids.size(); ++i) candidate.layers[i].diff_id = config.diff_ids[i];
+  return ok();
+}
 
 std::string_view machine_architecture() {
 #if defined(__x86_64__)

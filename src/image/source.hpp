@@ -1,5 +1,5 @@
 #pragma once
-// Where an image's blobs come from: an archive, a directory, memory; later a registry.
+// Where an image's blobs come from: an archive, a directory, memory, or what was pulled from a registry.
 
 #include <map>
 #include <memory>
@@ -41,8 +41,12 @@ struct Candidate {
   std::string id;               // digest of `config`
   std::string config;           // the JSON document
   std::string manifest_digest;  // empty: came without
+  bool pulled = false;          // from a registry
   std::vector<Layer> layers;    // bottom first
 };
+
+/// Fills in what `candidate.config` decides: the id and the layers' diff ids. Invalid: they do not fit.
+Status complete(Candidate& candidate);
 
 /// This machine's architecture as images name it: "amd64".
 std::string_view machine_architecture();

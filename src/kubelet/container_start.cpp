@@ -48,50 +48,6 @@ bool PodRuntime::held_back(const Start& start, ContainerRecord& record) {
   return true;
 }
 
-std::optional<image::Image> PodRuntime::find_image(const Start& start, ContainerRecord& record,
-                                                   std::string& name) {
-  const std::string& image = start.container.image;
-  TimePoint now = system_.clock.now();
-  ImageChoice choice = choose_image(system_.images, image, start.container.imagePullPolicy);
-  name = choice.name;
-  if (choice.image) {
-    record.image_backoff.reset();
-    system_.events.normal(
-        about(start.pod, start.container), "Pulled",
-        fmt::format("Container image \"{}\" already present on machine and can be accessed by the pod",
-                    image));
-    return std::move(choice.image);
-  }
-  api::ObjectReference subject = about(start.pod, start.container);
-  if (record.image_backoff.just_failed(now) && record.waiting_reason == choice.reason) {
-    start.alarm.at(record.image_backoff.shown_until());
-    return std::nullopt;
-  }
-  if (choice.reason == "ErrImagePull" && record.image_backoff.waiting(now)) {
-    start.alarm.at(record.image_backoff.next());
-    if (record.waiting_reason == "ImagePullBackOff") return std::nullopt;
-    std::string message =
-        fmt::format("Back-off pulling image \"{}\": ErrImagePull: {}", image, choice.message);
-    system_.events.normal(subject, "BackOff", fmt::format("Back-off pulling image \"{}\"", image));
-    wait_with(start, record, "ImagePullBackOff", message);
-    return std::nullopt;
-  }
-  record.image_backoff.failed(now);
-  start.alarm.at(choice.reason == "ErrImagePull" ? record.image_backoff.shown_until()
-                                                 : record.image_backoff.next());
-  if (choice.reason == "ErrImagePull") {
-    system_.events.normal(subject, "Pulling", fmt::format("Pulling image \"{}\"", image));
-    system_.events.warning(subject, "Failed",
-                           fmt::format("Failed to pull image \"{}\": {}", image, choice.message));
-  } else {
-    system_.events.warning(subject,
-                           choice.reason == "ErrImageNeverPull" ? "ErrImageNeverPull" : "InspectFailed",
-                           choice.message);
-  }
-  wait_with(start, record, choice.reason, choice.message);
-  return std::nullopt;
-}
-
 /// The running container whose processes an ephemeral container sees; "" for its own.
 Result<std::string> PodRuntime::target_of_debugging(const Start& start) const {
   auto found = std::ranges::find(start.pod.spec.ephemeralContainers, start.container.name, &api::EphemeralContainer::name);
@@ -214,22 +170,19 @@ bool PodRuntime::mount_images(Start& start, ContainerRecord& record) {
   for (const api::VolumeMount& mount : start.container.volumeMounts) {
     auto volume = std::ranges::find(start.pod.spec.volumes, mount.name, &api::Volume::name);
     if (volume == start.pod.spec.volumes.end() || !volume->image) continue;
-    ImageChoice choice = choose_image(system_.images, volume->image->reference, volume->image->pullPolicy);
-    std::string problem = choice.message, reason = choice.reason;
-    if (choice.image) {
-      Result<MountedVolume> mounted =
-          system_.volumes.set_up_image(pod_directory(start.pod.metadata.uid), volume->name, *choice.image);
-      if (mounted.ok()) {
-        start.state.volume_images[volume->name] = mounted.value().image;
-        start.volumes[volume->name] = std::move(mounted).value();
-        continue;
-      }
-      problem = mounted.error().message();
-      reason = "CreateContainerError";
+    std::string name;
+    std::optional<image::Image> image =
+        find_image(start, record, {volume->image->reference, volume->image->pullPolicy}, name);
+    if (!image) return false;
+    Result<MountedVolume> mounted = system_.volumes.set_up_image(pod_directory(start.pod.metadata.uid), volume->name, *image);
+    if (!mounted.ok()) {
+      if (record.waiting_message != mounted.error().message())
+        wait_with(start, record, "CreateContainerError", mounted.error().message());
+      start.alarm.at(system_.clock.now() + kConfigRetry);
+      return false;
     }
-    if (record.waiting_message != problem) wait_with(start, record, reason, problem);
-    start.alarm.at(system_.clock.now() + kConfigRetry);
-    return false;
+    start.state.volume_images[volume->name] = mounted.value().image;
+    start.volumes[volume->name] = std::move(mounted).value();
   }
   return true;
 }
@@ -238,7 +191,7 @@ void PodRuntime::start_container(Start start) {
   ContainerRecord& record = start.state.containers[start.container.name];
   if (held_back(start, record)) return;
   std::string image_name;
-  std::optional<image::Image> image = find_image(start, record, image_name);
+  std::optional<image::Image> image = find_image(start, record, {start.container.image, start.container.imagePullPolicy}, image_name);
   if (!image || !mount_images(start, record)) return;
   Result<runtime::ContainerSpec> spec = prepare(start, record, *image, image_name);
   if (!spec.ok()) {

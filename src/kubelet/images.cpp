@@ -16,11 +16,11 @@ ImageChoice choose_image(const image::ContentStore& store, const std::string& im
   }
   choice.name = reference.value().canonical();
   Result<image::Image> found = store.resolve(image);
-  if (found.ok()) {
+  if (found.ok() && pull_policy == "Always" && store.was_pulled(image)) {
+    choice.pull = true;
+  } else if (found.ok()) {
     choice.image = std::move(found).value();
-    return choice;
-  }
-  if (found.error().code() != Code::NotFound) {
+  } else if (found.error().code() != Code::NotFound) {
     choice.reason = "ImageInspectError";
     choice.message =
         fmt::format("Failed to inspect image \"{}\": {}", image, found.error().message());
@@ -29,10 +29,7 @@ ImageChoice choose_image(const image::ContentStore& store, const std::string& im
     choice.message =
         fmt::format("Container image \"{}\" is not present with pull policy of Never", image);
   } else {
-    choice.reason = "ErrImagePull";
-    choice.message = fmt::format(
-        "failed to pull and unpack image \"{}\": not found: load it with `skiff image load FILE.tar`",
-        choice.name);
+    choice.pull = true;
   }
   return choice;
 }

@@ -11,10 +11,11 @@ struct ImageChoice {
   std::optional<image::Image> image;
   std::string reason, message;
   std::string name;  // in full: "docker.io/library/nginx:1.25"
+  bool pull = false; // a registry has to be asked
 };
 
-/// There is no registry to pull from: an image is present or it is missing, and `reason` then is
-/// ErrImageNeverPull or ErrImagePull.
+/// What `pull_policy` makes of what is present. Always asks again only for what a registry gave us: an image that was
+/// loaded by hand is meant to be used.
 ImageChoice choose_image(const image::ContentStore& store, const std::string& image, const std::string& pull_policy);
 
 }  // namespace skiff::kubelet

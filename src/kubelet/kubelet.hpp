@@ -47,6 +47,7 @@ struct KubeletParts {
   ContainerExits& exits;
   sys::CgroupTree& cgroups;
   image::ContentStore& images;
+  const image::RegistryConfig& registries;
   PodNetwork& network;
   Clock& clock;
   Random& random;
@@ -86,6 +87,7 @@ class Kubelet {
   Handlers handlers_;
   PodWorkers workers_;
   ProbeRunner probes_;
+  ImagePulls pulls_;
   PodRuntime runtime_;
   UsageCollector usage_;
   std::shared_ptr<KubeletAccess> access_;

@@ -188,6 +188,7 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
 Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
   if (state.cleaned_up) return ok();
   const std::string& uid = pod.metadata.uid;
+  system_.pulls.forget(uid);
   for (auto& [name, record] : state.containers) {
     record.post_start.reset();
     record.pre_stop.reset();

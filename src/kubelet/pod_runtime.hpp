@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "client/event_recorder.hpp"
+#include "kubelet/image_pulls.hpp"
 #include "kubelet/images.hpp"
 #include "kubelet/pod_cgroups.hpp"
 #include "kubelet/pod_files.hpp"
@@ -31,6 +32,7 @@ struct PodSystem {
   client::Client& client;
   runtime::Node& node;
   image::ContentStore& images;
+  ImagePulls& pulls;
   PodNetwork& network;
   PodCgroups& cgroups;
   Volumes& volumes;
@@ -89,7 +91,16 @@ class PodRuntime {
   void start_container(Start start);
   bool mount_images(Start& start, ContainerRecord& record);
   bool held_back(const Start& start, ContainerRecord& record);
-  std::optional<image::Image> find_image(const Start& start, ContainerRecord& record, std::string& name);
+  struct ImageWish {
+    const std::string& image;
+    const std::string& pull_policy;
+  };
+  // container_image.cpp; nothing while it is not here.
+  std::optional<image::Image> find_image(const Start& start, ContainerRecord& record, const ImageWish& wish,
+                                         std::string& name);
+  std::optional<image::Image> pull_image(const Start& start, ContainerRecord& record, const std::string& image);
+  bool pull_held_back(const Start& start, ContainerRecord& record, const std::string& image);
+  std::vector<image::Credentials> pull_credentials(const Start& start, const image::Reference& image);
   Result<runtime::ContainerSpec> prepare(const Start& start, const ContainerRecord& record,
                                          const image::Image& image, const std::string& image_name);
   Result<std::string> target_of_debugging(const Start& start) const;

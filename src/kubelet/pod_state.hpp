@@ -43,6 +43,7 @@ struct ContainerRecord {
   std::string waiting_reason, waiting_message;
   RestartBackoff backoff;
   ImageBackoff image_backoff;
+  bool pulling = false;  // its image
   bool ready = false;    // readiness probe
   bool started = false;  // startup probe and postStart
   std::optional<Stop> stop;

@@ -17,6 +17,7 @@
 
 #include "client/http_client.hpp"
 #include "client/kubeconfig.hpp"
+#include "lean_client.hpp"
 
 using namespace skiff;
 using SteadyClock = std::chrono::steady_clock;
@@ -47,16 +48,14 @@ void print_load() {
 }
 
 std::string config_map(int number) {
-  nlohmann::json map = {{"apiVersion", "v1"},
-                        {"kind", "ConfigMap"},
-                        {"metadata", {{"name", "m" + std::to_string(number)}}},
-                        {"data", {{"key", std::string(1024, 'x')}}}};
-  return map.dump();
+  static const std::string kBefore = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m)";
+  static const std::string kAfter = R"("},"data":{"key":")" + std::string(1024, 'x') + "\"}}";
+  return kBefore + std::to_string(number) + kAfter;
 }
 
 // `total` requests from kClients keep-alive connections.
 void hammer(const client::KubeconfigEntry& entry, const char* what, int total,
-            const std::function<bool(client::HttpClient&, int)>& request) {
+            const std::function<bool(bench::LeanClient&, int)>& request) {
   std::atomic<int> next{0}, failures{0};
   std::mutex mutex;
   std::vector<double> latencies;
@@ -65,11 +64,11 @@ void hammer(const client::KubeconfigEntry& entry, const char* what, int total,
     std::vector<std::jthread> clients;
     for (int i = 0; i < kClients; ++i)
       clients.emplace_back([&] {
-        auto http = connect(entry);
+        bench::LeanClient client(entry);
         std::vector<double> mine;
         for (int number; (number = next++) < total;) {
           auto started = SteadyClock::now();
-          if (!request(*http, number)) ++failures;
+          if (!request(client, number)) ++failures;
           mine.push_back(milliseconds_since(started));
         }
         std::lock_guard lock(mutex);
@@ -194,12 +193,11 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 100 && http->get("/api/v1/namespaces/bench/serviceaccounts/default").value().status != 200; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   if (pods > 0) bench_pods(entry, pods);
-  hammer(entry, "durable creates, 16 clients", kWrites, [](client::HttpClient& client, int number) {
-    return created(client, "/api/v1/namespaces/bench/configmaps", config_map(number));
+  hammer(entry, "durable creates, 16 clients", kWrites, [](bench::LeanClient& client, int number) {
+    return client.request("POST", "/api/v1/namespaces/bench/configmaps", config_map(number)) == 201;
   });
-  hammer(entry, "gets, 16 clients", 4 * kWrites, [](client::HttpClient& client, int number) {
-    Result<client::HttpAnswer> answer = client.get("/api/v1/namespaces/bench/configmaps/m" + std::to_string(number % kWrites));
-    return answer.ok() && answer.value().status == 200;
+  hammer(entry, "gets, 16 clients", 4 * kWrites, [](bench::LeanClient& client, int number) {
+    return client.request("GET", "/api/v1/namespaces/bench/configmaps/m" + std::to_string(number % kWrites)) == 200;
   });
   bench_list(entry);
   print_load();

@@ -72,6 +72,8 @@ class TestKubelet {
     CHECK(cgroups->remove(root_group(), cluster.clock).ok());
   }
 
+  image::RegistryConfig registries;
+
   void start() {
     KubeletSpec spec;
     spec.name = "node-1";
@@ -80,7 +82,7 @@ class TestKubelet {
     spec.ip = "10.244.0.1";
     spec.machine_id = "0123456789abcdef0123456789abcdef";
     spec.dns = {{"10.96.0.10"}, "cluster.local", "nameserver 192.0.2.1\n"};
-    kubelet = checked(Kubelet::start(spec, {cluster.client, *node, exits, *cgroups, *images.store,
+    kubelet = checked(Kubelet::start(spec, {cluster.client, *node, exits, *cgroups, *images.store, registries,
                                             *pod_network, cluster.clock, cluster.random}));
   }
   void stop() { kubelet.reset(); }
