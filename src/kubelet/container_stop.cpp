@@ -1,6 +1,8 @@
 // Stopping containers, and what is noted when one has ended.
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -18,6 +20,17 @@ constexpr Duration kMinimumGrace = 2s;  // after preStop a program still gets a 
 constexpr size_t kMaxMessage = 4096;
 constexpr size_t kMaxMessageFromLog = 2048;
 constexpr int kMaxMessageLines = 80;
+
+/// The last bytes of a file that a container may have made as large as it likes; "" when there is none.
+std::string end_of_file(const std::string& path, size_t bytes) {
+  Result<UniqueFd> file = sys::open(path, O_RDONLY | O_NOFOLLOW);
+  if (!file.ok()) return "";
+  off_t size = ::lseek(file.value().get(), 0, SEEK_END);
+  if (size > static_cast<off_t>(bytes)) ::lseek(file.value().get(), size - static_cast<off_t>(bytes), SEEK_SET);
+  else ::lseek(file.value().get(), 0, SEEK_SET);
+  Result<std::string> text = sys::read_some(file.value(), bytes, path);
+  return text.ok() ? text.value() : "";
+}
 
 }  // namespace
 
@@ -105,8 +118,7 @@ Result<bool> PodRuntime::stop(const api::Pod& pod, PodState& state, Duration gra
 std::string PodRuntime::read_termination_message(const api::Pod& pod, const api::Container& container,
                                                  const Run& run) const {
   std::string path = pod_directory(pod.metadata.uid) + "/termination/" + run.container.id;
-  Result<std::string> text = sys::read_file(path, 1 << 20);
-  if (text.ok() && !text.value().empty()) return text.value().substr(0, kMaxMessage);
+  if (std::string text = end_of_file(path, kMaxMessage); !text.empty()) return text;
   if (container.terminationMessagePolicy != "FallbackToLogsOnError" || run.container.exit_code == 0)
     return "";
   return last_lines(run.container.log_path, kMaxMessageLines, kMaxMessageFromLog);

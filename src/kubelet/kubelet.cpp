@@ -47,15 +47,17 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       cgroups_(parts.cgroups, parts.clock, spec_.cgroup),
       volumes_({parts.node, parts.client, parts.images, parts.clock, parts.random, spec_.name}),
       handlers_(parts.node, parts.clock),
+      room_(amounts_of(description_.allocatable)),
       workers_(parts.client, parts.clock),
       probes_(handlers_, parts.clock, [this](const ProbeNews& news) { workers_.probed(news); }),
       runtime_({parts.client, parts.node, parts.images, parts.network, cgroups_, volumes_, handlers_, probes_,
-                events_, parts.clock, parts.random},
+                events_, room_, parts.clock, parts.random},
                facts(description_), [this](const std::string& uid) { workers_.wake(uid); }),
       usage_({workers_, cgroups_, parts.cgroups, parts.node, parts.clock, spec_.name, spec_.directory,
               parts.images.directory()}),
       access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, usage_, parts.clock)),
       registration_(parts.client, parts.clock, description_),
+      eviction_(parts.clock, spec_.eviction, eviction_uses()),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),
       config_(parts.client, parts.clock,
@@ -63,9 +65,22 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
 
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
+  eviction_.stop();
   pods_.stop();
   config_.stop();
   workers_.stop();  // before the probes and hooks it reaches through the runtime go
+}
+
+EvictionManager::Uses Kubelet::eviction_uses() {
+  EvictionManager::Uses uses;
+  uses.signals = [this] { return read_signals(spec_.directory); };
+  uses.pods = [this](bool full) { return usage_.pods(full); };
+  uses.any_disk_limits = [this] {
+    return std::ranges::any_of(pods_.list(), [](const client::AnyRef& pod) { return limits_disk(*as_pod(pod)); });
+  };
+  uses.evict = [this](const EvictionChoice& choice) { workers_.evict(choice.pod_uid, choice.message); };
+  uses.tell = [this](const Pressure& pressure) { registration_.set_pressure(pressure); };
+  return uses;
 }
 
 Result<std::unique_ptr<Kubelet>> Kubelet::start(KubeletSpec spec, KubeletParts parts) {
@@ -89,7 +104,8 @@ NodeDescription Kubelet::describe_node() const {
 }
 
 NodeFacts Kubelet::facts(const NodeDescription& description) const {
-  return {spec_.name, spec_.directory, spec_.ip, spec_.dns, description.allocatable};
+  return {spec_.name,           spec_.directory,      spec_.ip, spec_.dns, description.allocatable,
+          spec_.unsafe_sysctls, spec_.seccomp_directory};
 }
 
 std::vector<api::ContainerImage> Kubelet::node_images() const {
@@ -216,7 +232,9 @@ Status Kubelet::run() {
   if (!pods_.wait_synced({})) return error(Code::Canceled, "the kubelet was stopped while it started");
   TRY(adopt_all());
   workers_.start(runtime_, spec_.workers);
-  return registration_.start([this] { return node_images(); });
+  TRY(registration_.start([this] { return node_images(); }));
+  eviction_.start();
+  return ok();
 }
 
 }  // namespace skiff::kubelet

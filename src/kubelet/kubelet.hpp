@@ -38,6 +38,9 @@ struct KubeletSpec {
   int max_pods = 110;
   std::int32_t port = 10250;
   int workers = 4;
+  EvictionThresholds eviction;
+  std::set<std::string> unsafe_sysctls;  // allowed beyond the safe ones ("kernel.msg*")
+  std::string seccomp_directory = "/var/lib/kubelet/seccomp";
 };
 
 /// What the kubelet uses and does not own; all of it outlives the kubelet.
@@ -71,6 +74,7 @@ class Kubelet {
   Status adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live);
   void adopt_orphans(const runtime::NodeContents& contents, std::set<std::string>& live);
   Status sweep(const std::set<std::string>& live);
+  EvictionManager::Uses eviction_uses();
   void watch_pods();
   void watch_config();
   std::vector<api::ContainerImage> node_images() const;
@@ -84,12 +88,14 @@ class Kubelet {
   PodCgroups cgroups_;
   Volumes volumes_;
   Handlers handlers_;
+  NodeRoom room_;
   PodWorkers workers_;
   ProbeRunner probes_;
   PodRuntime runtime_;
   UsageCollector usage_;
   std::shared_ptr<KubeletAccess> access_;
   NodeRegistration registration_;
+  EvictionManager eviction_;
   std::atomic<bool> adopted_{false};
   client::AnyInformer pods_;
   client::MetadataFeed config_;  // ConfigMaps, Secrets, claims

@@ -6,6 +6,7 @@
 
 #include "api/pods.hpp"
 #include "base/log.hpp"
+#include "kubelet/admission.hpp"
 #include "kubelet/container_spec.hpp"
 #include "sys/files.hpp"
 
@@ -99,6 +100,37 @@ Status PodRuntime::write_pod_files(const api::Pod& pod, const PodState& state) {
   return sys::write_file(directory + "/hostname", hostname_of(pod, facts_.name) + "\n");
 }
 
+/// Once, before anything is made for a pod that is new here. False: the node does not take it.
+bool PodRuntime::admit(const api::Pod& pod, PodState& state) {
+  if (state.admitted) return true;
+  state.admitted = true;
+  const std::string& uid = pod.metadata.uid;
+  if (!state.sandbox.empty() || !pod.status.containerStatuses.empty()) {
+    system_.room.hold(uid, reservation(pod));
+    return true;
+  }
+  Result<client::Ref<api::Node>> node = system_.client.get<api::Node>({"", facts_.name});
+  std::optional<Rejection> rejection =
+      check_admission(pod, {.node = node.ok() ? node.value().get() : nullptr,
+                            .app_armor = sys::exists("/sys/kernel/security/apparmor"),
+                            .unsafe_sysctls = facts_.unsafe_sysctls});
+  if (!rejection)
+    if (std::optional<Shortage> shortage = system_.room.take(uid, reservation(pod))) rejection = out_of(*shortage);
+  if (!rejection) return true;
+  state.failed_reason = rejection->reason;
+  state.failed_message = "Pod was rejected: " + rejection->message;
+  system_.events.warning(about(pod), rejection->reason, rejection->message);
+  return false;
+}
+
+void PodRuntime::evict(const api::Pod& pod, PodState& state, const std::string& message) {
+  if (!state.failed_reason.empty() || state.cleaned_up) return;
+  state.failed_reason = "Evicted";
+  state.failed_message = message;
+  state.stop_grace = 1s;
+  system_.events.warning(about(pod), "Evicted", message);
+}
+
 bool PodRuntime::check_deadline(const api::Pod& pod, PodState& state, Alarm& alarm) {
   if (!pod.spec.activeDeadlineSeconds || !pod.status.startTime) return false;
   auto deadline = pod.status.startTime.wall() + std::chrono::seconds(*pod.spec.activeDeadlineSeconds);
@@ -157,6 +189,8 @@ void PodRuntime::continue_containers(const api::Pod& pod, PodState& state, Alarm
 
 Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& state, Alarm& alarm) {
   if (!state.failed_reason.empty() || check_deadline(pod, state, alarm)) return Progress{true};
+  if (!admit(pod, state)) return Progress{true};
+  apply_resize(pod, state, alarm);
   continue_containers(pod, state, alarm);
   PodPlan plan = plan_pod(pod, state);
   if (plan.finished) return Progress{true};
@@ -200,6 +234,7 @@ Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
   TRY(system_.cgroups.tear_down(uid));
   for (const char* part : {"/etc", "/shm", "/containers", "/termination"})
     TRY(sys::remove_tree(pod_directory(uid) + part));
+  system_.room.release(uid);
   state.network.reset();
   state.sandbox.clear();
   state.cleaned_up = true;

@@ -109,6 +109,14 @@ void PodWorkers::probed(const ProbeNews& news) {
 
 void PodWorkers::wake(const std::string& uid) { queue_.add({"", uid}); }
 
+void PodWorkers::evict(const std::string& uid, const std::string& message) {
+  MutexLock lock(mutex_);
+  auto found = workers_.find(uid);
+  if (found == workers_.end()) return;
+  found->second->eviction = message;
+  queue_.add({"", uid});
+}
+
 void PodWorkers::config_changed(bool secret, const client::ObjectKey& key) {
   MutexLock lock(mutex_);
   for (const auto& [uid, worker] : workers_)
@@ -158,7 +166,7 @@ PodWorkers::Worker* PodWorkers::take(const std::string& uid, Step& step) {
   auto found = workers_.find(uid);
   if (found == workers_.end()) return nullptr;
   Worker& worker = *found->second;
-  step = {worker.pod, worker.gone, std::move(worker.exits), std::move(worker.probes)};
+  step = {worker.pod, worker.gone, std::move(worker.exits), std::move(worker.probes), worker.eviction};
   worker.exits.clear();
   worker.probes.clear();
   return &worker;
@@ -225,7 +233,8 @@ Status PodWorkers::act(Worker& worker, const Step& step, Alarm& alarm) {
     }
   }
   if (worker.state.phase == Phase::Terminating) {
-    TRY_ASSIGN(bool stopped, runtime_->stop(pod, worker.pods, *worker.state.grace, alarm));
+    Duration grace = std::min(*worker.state.grace, worker.pods.stop_grace.value_or(*worker.state.grace));
+    TRY_ASSIGN(bool stopped, runtime_->stop(pod, worker.pods, grace, alarm));
     publish(worker, step);
     if (!stopped) return step.gone ? ok() : write_status(worker, pod);
   }
@@ -241,6 +250,7 @@ Result<Alarm> PodWorkers::step(const std::string& uid) {
   for (const runtime::ContainerStatus& container : step.exits)
     runtime_->container_exited(*step.pod, worker->pods, container);
   for (const ProbeNews& news : step.probes) runtime_->probed(*step.pod, worker->pods, news);
+  if (!step.eviction.empty()) runtime_->evict(*step.pod, worker->pods, step.eviction);
   worker->state = observe(worker->state, {*step.pod, step.gone, false});
   TRY(act(*worker, step, alarm));
   publish(*worker, step);
