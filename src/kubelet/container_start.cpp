@@ -186,7 +186,9 @@ void PodRuntime::launch(const Start& start, ContainerRecord& record, const runti
   run.image = spec.labels.at(kImage);
   run.image_id = spec.labels.at(kImageId);
   system_.events.normal(about(start.pod, start.container), "Created", "Container created");
+  reached("container-prepared");
   Result<runtime::StartedContainer> result = system_.node.run_container(spec);
+  reached("container-started");
   if (result.ok()) {
     run.container.state = runtime::ContainerState::Running;
     run.container.started_at = result.value().started_at;

@@ -85,6 +85,7 @@ bool PodRuntime::stop_container(const StopRequest& request, ContainerRecord& rec
     Result<image::Image> image = system_.images.resolve(request.container.image);
     send(stop_signal(request.container, image.ok() ? image.value().config : image::Config{}));
     stop.term_sent = true;
+    reached("stopping");
   }
   if (system_.clock.now() >= stop.deadline && !stop.kill_sent) {
     send(SIGKILL);
@@ -95,12 +96,15 @@ bool PodRuntime::stop_container(const StopRequest& request, ContainerRecord& rec
 }
 
 Result<bool> PodRuntime::stop(const api::Pod& pod, PodState& state, Duration grace, Alarm& alarm) {
-  auto stop_one = [&](const api::Container& container) {
+  TimePoint now = system_.clock.now();
+  state.stop_deadline = std::min(state.stop_deadline.value_or(now + grace), now + grace);
+  auto stop_within = [&](const api::Container& container, Duration limit) {
     auto found = state.containers.find(container.name);
     if (found == state.containers.end()) return true;
-    return stop_container({pod, state, container, grace, "Stopping container " + container.name, alarm},
+    return stop_container({pod, state, container, limit, "Stopping container " + container.name, alarm},
                           found->second);
   };
+  auto stop_one = [&](const api::Container& container) { return stop_within(container, grace); };
   bool main_stopped = true;
   for (const auto& [name, container] : state.ephemeral) main_stopped = stop_one(container) && main_stopped;
   for (const api::Container& container : pod.spec.containers)
@@ -108,10 +112,11 @@ Result<bool> PodRuntime::stop(const api::Pod& pod, PodState& state, Duration gra
   for (const api::Container& container : pod.spec.initContainers)
     if (!api::is_sidecar(container)) main_stopped = stop_one(container) && main_stopped;
   if (!main_stopped) return false;
-  // Sidecars serve the others, so they go last, in the reverse order of their start.
+  // Sidecars serve the others, so they go last, in the reverse order of their start, in what is left of the time.
+  Duration left = std::min(std::max(*state.stop_deadline - now, std::min<Duration>(kMinimumGrace, grace)), grace);
   for (auto container = pod.spec.initContainers.rbegin(); container != pod.spec.initContainers.rend();
        ++container)
-    if (api::is_sidecar(*container) && !stop_one(*container)) return false;
+    if (api::is_sidecar(*container) && !stop_within(*container, left)) return false;
   return true;
 }
 

@@ -56,6 +56,9 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       usage_({workers_, cgroups_, parts.cgroups, parts.node, parts.clock, spec_.name, spec_.directory,
               parts.images.directory()}),
       access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, usage_, parts.clock)),
+      static_pods_(spec_.directory + "/manifests", spec_.name,
+                   {[this](const client::Ref<api::Pod>& pod) { workers_.update(pod); },
+                    [this](const std::string& uid) { workers_.removed(uid); }}),
       registration_(parts.client, parts.clock, description_),
       eviction_(parts.clock, spec_.eviction, eviction_uses()),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
@@ -66,6 +69,7 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
   eviction_.stop();
+  static_pods_.stop();
   pods_.stop();
   config_.stop();
   workers_.stop();  // before the probes and hooks it reaches through the runtime go
@@ -105,7 +109,7 @@ NodeDescription Kubelet::describe_node() const {
 
 NodeFacts Kubelet::facts(const NodeDescription& description) const {
   return {spec_.name,           spec_.directory,      spec_.ip, spec_.dns, description.allocatable,
-          spec_.unsafe_sysctls, spec_.seccomp_directory};
+          spec_.unsafe_sysctls, spec_.seccomp_directory, spec_.TEST_reached};
 }
 
 std::vector<api::ContainerImage> Kubelet::node_images() const {
@@ -130,6 +134,8 @@ void Kubelet::watch_pods() {
   pods_.on_change([this](const client::AnyRef& before, const client::AnyRef& now) {
     if (!adopted_) return;
     client::Ref<api::Pod> old = as_pod(before), pod = as_pod(now);
+    // A mirror only shows a static pod, whose worker sees to it.
+    if (std::string hash = mirrored_hash(*(pod ? pod : old)); !hash.empty()) return workers_.wake(hash);
     bool replaced = old && (!pod || pod->metadata.uid != old->metadata.uid);
     if (replaced) workers_.removed(old->metadata.uid);
     if (pod) workers_.update(pod);
@@ -145,11 +151,28 @@ void Kubelet::watch_config() {
   });
 }
 
+/// The API's pods of this node and those of files; what a mirror's status says is said of the static pod.
+std::vector<client::Ref<api::Pod>> Kubelet::wanted_pods() {
+  std::vector<client::Ref<api::Pod>> pods;
+  std::map<std::string, client::Ref<api::Pod>> mirrors;
+  for (const client::AnyRef& any : pods_.list()) {
+    client::Ref<api::Pod> pod = as_pod(any);
+    std::string hash = mirrored_hash(*pod);
+    if (hash.empty()) pods.push_back(std::move(pod));
+    else mirrors[hash] = std::move(pod);
+  }
+  for (const client::Ref<api::Pod>& pod : static_pods_.read()) {
+    api::Pod known = *pod;
+    if (auto mirror = mirrors.find(static_hash(*pod)); mirror != mirrors.end()) known.status = mirror->second->status;
+    pods.push_back(std::make_shared<const api::Pod>(std::move(known)));
+  }
+  return pods;
+}
+
 Status Kubelet::adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live) {
   std::set<std::string> sandboxes;
   for (const runtime::SandboxStatus& sandbox : contents.sandboxes) sandboxes.insert(sandbox.id);
-  for (const client::AnyRef& any : pods_.list()) {
-    client::Ref<api::Pod> pod = as_pod(any);
+  for (const client::Ref<api::Pod>& pod : wanted_pods()) {
     const std::string& uid = pod->metadata.uid;
     live.insert(uid);
     PodState state = adopt(*pod, containers_of(contents, uid), parts_.clock.wall_now());
@@ -219,7 +242,8 @@ Status Kubelet::adopt_all() {
     if (container.state == runtime::ContainerState::Exited) workers_.exited(container);
   adopted_ = true;
   // And what the API changed meanwhile.
-  for (const client::AnyRef& any : pods_.list()) workers_.update(as_pod(any));
+  for (const client::AnyRef& any : pods_.list())
+    if (client::Ref<api::Pod> pod = as_pod(any); mirrored_hash(*pod).empty()) workers_.update(pod);
   return ok();
 }
 
@@ -234,7 +258,7 @@ Status Kubelet::run() {
   workers_.start(runtime_, spec_.workers);
   TRY(registration_.start([this] { return node_images(); }));
   eviction_.start();
-  return ok();
+  return static_pods_.start();
 }
 
 }  // namespace skiff::kubelet

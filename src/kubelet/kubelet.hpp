@@ -10,6 +10,7 @@
 #include "kubelet/node_access.hpp"
 #include "kubelet/node_registration.hpp"
 #include "kubelet/pod_workers.hpp"
+#include "kubelet/static_pods.hpp"
 
 namespace skiff::kubelet {
 
@@ -41,6 +42,7 @@ struct KubeletSpec {
   EvictionThresholds eviction;
   std::set<std::string> unsafe_sysctls;  // allowed beyond the safe ones ("kernel.msg*")
   std::string seccomp_directory = "/var/lib/kubelet/seccomp";
+  std::function<void(std::string_view point)> TEST_reached;  // see NodeFacts
 };
 
 /// What the kubelet uses and does not own; all of it outlives the kubelet.
@@ -71,6 +73,7 @@ class Kubelet {
   Kubelet(KubeletSpec spec, KubeletParts parts);
   Status run();
   Status adopt_all();
+  std::vector<client::Ref<api::Pod>> wanted_pods();
   Status adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live);
   void adopt_orphans(const runtime::NodeContents& contents, std::set<std::string>& live);
   Status sweep(const std::set<std::string>& live);
@@ -94,6 +97,7 @@ class Kubelet {
   PodRuntime runtime_;
   UsageCollector usage_;
   std::shared_ptr<KubeletAccess> access_;
+  StaticPods static_pods_;
   NodeRegistration registration_;
   EvictionManager eviction_;
   std::atomic<bool> adopted_{false};

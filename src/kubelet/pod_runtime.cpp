@@ -62,6 +62,9 @@ Result<PodVolumes> PodRuntime::make_volumes(const api::Pod& pod, PodState& state
 
 Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   if (!state.sandbox.empty()) return ok();
+  // Rather not at all than with less isolation than was asked for.
+  if (!pod.spec.hostUsers.value_or(true))
+    return error(Code::Invalid, "can't set spec.hostUsers to false: user namespaces are not supported");
   const std::string& uid = pod.metadata.uid;
   runtime::SandboxSpec spec;
   spec.id = uid;
@@ -77,6 +80,7 @@ Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
     for (const api::Sysctl& sysctl : pod.spec.securityContext->sysctls)
       spec.sysctls.push_back(sysctl.name + "=" + sysctl.value);
   TRY_ASSIGN(state.network, system_.node.create_sandbox(spec));
+  reached("sandbox");
   if (pod.spec.hostNetwork) {
     state.ips = {facts_.ip};
   } else {
@@ -199,6 +203,7 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
     (void)stop_container({pod, state, *sidecar, grace, "Stopping container " + sidecar->name, alarm},
                          state.containers[sidecar->name]);
   }
+  reached("begin");
   TRY(sys::make_directories(pod_directory(pod.metadata.uid)));
   Result<std::string> cgroup = system_.cgroups.set_up(pod);
   if (!cgroup.ok()) {
@@ -206,14 +211,18 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
                            "unable to ensure pod container exists: " + cgroup.error().message());
     return std::move(cgroup).error();
   }
+  reached("cgroup");
   TRY_ASSIGN(PodVolumes volumes, make_volumes(pod, state));
+  reached("volumes");
   alarm.at(system_.volumes.next_refresh(pod.metadata.uid));
   if (Status made = make_sandbox(pod, state); !made.ok()) {
     system_.events.warning(about(pod), "FailedCreatePodSandBox",
                            "Failed to create pod sandbox: " + made.error().message());
     return std::move(made).error();
   }
+  reached("network");
   TRY(write_pod_files(pod, state));
+  reached("files");
   for (const api::Container* container : plan.start)
     start_container({pod, state, *container, volumes, alarm});
   return Progress{};
@@ -228,10 +237,15 @@ Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
     for (const std::optional<Run>* run : {&record.current, &record.previous})
       if (*run && !(*run)->container.directory.empty()) TRY(system_.node.remove_container((*run)->container));
   }
+  reached("containers-removed");
   TRY(system_.network.detach(uid));
+  reached("network-removed");
   TRY(system_.node.remove_sandbox(uid));
+  reached("sandbox-removed");
   TRY(system_.volumes.tear_down(pod_directory(uid), uid));
+  reached("volumes-removed");
   TRY(system_.cgroups.tear_down(uid));
+  reached("cgroup-removed");
   for (const char* part : {"/etc", "/shm", "/containers", "/termination"})
     TRY(sys::remove_tree(pod_directory(uid) + part));
   system_.room.release(uid);

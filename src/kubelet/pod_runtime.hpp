@@ -28,6 +28,8 @@ struct NodeFacts {
   std::map<std::string, api::Quantity> allocatable;
   std::set<std::string> unsafe_sysctls;
   std::string seccomp_directory;  // of profiles by name
+  /// Told before and after each hook, by the names below; a test ends the process there.
+  std::function<void(std::string_view point)> TEST_reached;
 };
 
 struct PodSystem {
@@ -80,6 +82,9 @@ class PodRuntime {
   void evict(const api::Pod& pod, PodState& state, const std::string& message);
 
   const NodeFacts& facts() const { return facts_; }
+  void reached(std::string_view point) const {
+    if (facts_.TEST_reached) facts_.TEST_reached(point);
+  }
   std::string pod_directory(const std::string& uid) const { return facts_.directory + "/pods/" + uid; }
   std::string log_path(const std::string& uid, const std::string& container, int attempt) const;
 

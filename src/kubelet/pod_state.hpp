@@ -74,6 +74,7 @@ struct PodState {
   bool cleaned_up = false;
   std::optional<api::PodStatus> written;      // last status sent
   std::optional<Duration> stop_grace;         // shorter than the pod's own
+  std::optional<TimePoint> stop_deadline;     // of the whole pod, once it is being stopped
   std::string failed_reason, failed_message;  // the kubelet itself ended the pod (DeadlineExceeded, ...)
 };
 

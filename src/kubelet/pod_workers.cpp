@@ -8,6 +8,7 @@
 #include "kubelet/claims.hpp"
 #include "kubelet/container_spec.hpp"
 #include "kubelet/pod_status.hpp"
+#include "kubelet/static_pods.hpp"
 
 namespace skiff::kubelet {
 
@@ -17,7 +18,7 @@ WorkerState observe(WorkerState state, const PodUpdate& update) {
   if (state.phase == Phase::Syncing && stop) state.phase = Phase::Terminating;
   if (state.phase == Phase::Terminating) {
     Duration wanted = std::chrono::seconds(metadata.deletionGracePeriodSeconds.value_or(
-        update.gone ? 1 : update.pod.spec.terminationGracePeriodSeconds.value_or(30)));
+        update.gone && static_hash(update.pod).empty() ? 1 : update.pod.spec.terminationGracePeriodSeconds.value_or(30)));
     wanted = std::max<Duration>(wanted, 1s);
     state.grace = std::min(state.grace.value_or(wanted), wanted);
   }
@@ -178,7 +179,30 @@ void PodWorkers::publish(Worker& worker, const Step& step) {
   worker.snapshot = std::move(snapshot);
 }
 
+/// The API shows a static pod as it is now: a mirror that was deleted is made again, one of an older file replaced.
+Status PodWorkers::keep_mirror(const api::Pod& pod) {
+  Result<client::Ref<api::Pod>> mirror = client_.get<api::Pod>(client::key_of(pod));
+  if (!mirror.ok() && mirror.error().code() != Code::NotFound) return std::move(mirror).error();
+  bool good = mirror.ok() && mirrored_hash(*mirror.value()) == static_hash(pod) &&
+              !mirror.value()->metadata.deletionTimestamp;
+  if (good) return ok();
+  TRY(remove_mirror(pod));
+  TRY_ASSIGN(client::Ref<api::Node> node, client_.get<api::Node>({"", pod.spec.nodeName}));
+  TRY(client_.create(mirror_of(pod, node->metadata.uid)));
+  return ok();
+}
+
+Status PodWorkers::remove_mirror(const api::Pod& pod) {
+  client::DeleteOptions options;
+  options.grace_seconds = 0;
+  Result<client::AnyRef> removed = client_.remove<api::Pod>(client::key_of(pod), options);
+  if (!removed.ok() && removed.error().code() != Code::NotFound) return std::move(removed).error();
+  return ok();
+}
+
 Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
+  std::string hash = static_hash(pod);
+  if (!hash.empty()) TRY(keep_mirror(pod));
   auto make = [&](const api::Pod& base) {
     return make_status({base, worker.pods, runtime_->facts().ip, api::Time::from(clock_.wall_now()),
                         worker.state.phase != Phase::Syncing && worker.finished});
@@ -187,7 +211,8 @@ Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
   Result<client::Ref<api::Pod>> written = client_.update_with_retry<api::Pod>(
       client::key_of(pod),
       [&](api::Pod& latest) {
-        if (latest.metadata.uid != pod.metadata.uid) return false;
+        bool same = latest.metadata.uid == pod.metadata.uid || (!hash.empty() && mirrored_hash(latest) == hash);
+        if (!same) return false;
         api::PodStatus next = make(latest);
         if (next == latest.status) return false;
         latest.status = std::move(next);
@@ -195,6 +220,7 @@ Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
       },
       true);
   if (!written.ok() && written.error().code() != Code::NotFound) return std::move(written).error();
+  runtime_->reached("status");
   return ok();
 }
 
@@ -204,10 +230,18 @@ Status PodWorkers::finish(Worker& worker, const Step& step) {
   const api::Pod& pod = *step.pod;
   worker.finished = true;
   if (!step.gone) TRY(write_status(worker, pod));
+  runtime_->reached("ended");
   TRY(runtime_->clean_up(pod, worker.pods));
   worker.state.phase = Phase::Terminated;
   if (!step.gone) TRY(write_status(worker, pod));
   if (step.gone || pod.metadata.deletionTimestamp) TRY(runtime_->remove_logs(pod.metadata.uid));
+  runtime_->reached("logs-removed");
+  // Only its own: a changed file's new pod has the same name.
+  std::string hash = static_hash(pod);
+  if (step.gone && !hash.empty()) {
+    Result<client::Ref<api::Pod>> mirror = client_.get<api::Pod>(client::key_of(pod));
+    if (mirror.ok() && mirrored_hash(*mirror.value()) == hash) TRY(remove_mirror(pod));
+  }
   if (step.gone || !pod.metadata.deletionTimestamp || worker.deleted) return ok();
   client::DeleteOptions options;
   options.grace_seconds = 0;
@@ -215,6 +249,7 @@ Status PodWorkers::finish(Worker& worker, const Step& step) {
   Result<client::AnyRef> removed = client_.remove<api::Pod>(client::key_of(pod), options);
   if (!removed.ok() && removed.error().code() != Code::NotFound && removed.error().code() != Code::Conflict)
     return std::move(removed).error();
+  runtime_->reached("deleted");
   worker.deleted = true;
   return ok();
 }

@@ -100,6 +100,8 @@ class PodWorkers {
   Status act(Worker& worker, const Step& step, Alarm& alarm);
   Status finish(Worker& worker, const Step& step);
   Status write_status(Worker& worker, const api::Pod& pod);
+  Status keep_mirror(const api::Pod& pod);
+  Status remove_mirror(const api::Pod& pod);
   Worker* take(const std::string& uid, Step& step);
   void publish(Worker& worker, const Step& step);
 

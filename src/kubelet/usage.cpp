@@ -152,6 +152,8 @@ std::vector<std::pair<client::Ref<api::Pod>, client::PodUsage>> UsageCollector::
   std::vector<std::pair<client::Ref<api::Pod>, client::PodUsage>> all;
   for (const PodSnapshot& pod : system_.workers.snapshots())
     if (pod.has_sandbox) all.emplace_back(pod.pod, pod_usage(pod, round));
+  round.groups.insert(system_.node.cgroup());
+  meter_.keep_only(round.groups);
   return all;
 }
 
