@@ -1,5 +1,9 @@
 #include "cluster/node.hpp"
 
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "kubelet/kubelet.hpp"
 #include "net/pod_network.hpp"
 #include "runtime/node.hpp"
@@ -80,6 +84,11 @@ kubelet::KubeletSpec NodeParts::Parts::spec() const {
   if (index == 0) spec.labels["node-role.kubernetes.io/control-plane"] = "";
   spec.dns.domain = settings.config.cluster_domain;
   spec.dns.servers = {settings.service_address(10).str()};
+  // For tests of recovery: the process is killed the first time a pod gets to this point.
+  if (const char* point = ::getenv("SKIFF_TEST_KILL_AT"))
+    spec.TEST_reached = [point = std::string(point)](std::string_view reached) {
+      if (reached == point) ::kill(::getpid(), SIGKILL);
+    };
   // A host without one has pods with dnsPolicy Default ask nobody.
   if (Result<std::string> resolvers = sys::read_file("/etc/resolv.conf"); resolvers.ok())
     spec.dns.host_resolv_conf = std::move(resolvers).value();

@@ -60,6 +60,7 @@ void adopt_status(const api::ContainerStatus& status, WallTime now, PodState& st
   } else if ("skiff://" + record.current->container.id == status.containerID) {
     record.started = record.running() && status.started.value_or(false);
     record.ready = record.running() && status.ready;
+    if (record.running() && status.resources) record.resources = *status.resources;
     if (!record.running() && status.state.terminated)
       record.current->message = status.state.terminated->message;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sys/files.hpp"
+
 namespace skiff::kubelet {
 namespace {
 
@@ -71,6 +73,16 @@ Result<runtime::CapabilitySet> capabilities_for(const api::SecurityContext& cont
   return set;
 }
 
+Status load_profile(const std::string& path, runtime::CapabilitySet capabilities, runtime::ProcessSpec& process) {
+  Result<std::string> text = sys::read_file(path, 4U << 20);
+  if (!text.ok())
+    return error(Code::NotFound, "cannot load seccomp profile \"{0}\": open {0}: no such file or directory", path);
+  Result<std::string> program = runtime::seccomp_from_profile(text.value(), capabilities);
+  if (!program.ok()) return std::move(program).error().in(fmt::format("cannot load seccomp profile \"{}\"", path));
+  process.seccomp = std::move(program).value();
+  return ok();
+}
+
 Status apply_seccomp(const ContainerInput& input, runtime::CapabilitySet capabilities,
                      runtime::ProcessSpec& process) {
   const api::SecurityContext& own = context_of(input.container);
@@ -81,8 +93,7 @@ Status apply_seccomp(const ContainerInput& input, runtime::CapabilitySet capabil
   std::string type = profile != nullptr ? profile->type : "RuntimeDefault";
   if (type == "Unconfined") return ok();
   if (type == "Localhost")
-    return error(Code::Invalid, "cannot load seccomp profile \"{}\": localhost profiles are not supported",
-                 profile->localhostProfile);
+    return load_profile(input.seccomp_directory + "/" + profile->localhostProfile, capabilities, process);
   TRY_ASSIGN(process.seccomp, input.seccomp.default_for(capabilities));
   return ok();
 }

@@ -37,6 +37,7 @@ struct ContainerInput {
   int attempt = 0;
   std::string hosts_file, resolv_file, hostname_file;  // "" for none
   std::string termination_file;
+  std::string seccomp_directory;  // of Localhost profiles
   std::int64_t node_memory = 0;
   bool devices_guarded = true;  // else CAP_MKNOD is given only to who asks for it
 };

@@ -27,6 +27,7 @@ void PodRuntime::wait_with(const Start& start, ContainerRecord& record, const st
 
 bool PodRuntime::held_back(const Start& start, ContainerRecord& record) {
   if (!record.current || record.current->running()) return false;
+  if (record.restart_wanted) return false;
   WallTime now = system_.clock.wall_now();
   Duration left = record.backoff.remaining(record.current->container.finished_at, now);
   if (left <= Duration::zero()) {
@@ -85,6 +86,7 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
   input.resolv_file = directory + "/etc/resolv.conf";
   input.hostname_file = directory + "/etc/hostname";
   input.termination_file = directory + "/termination/" + input.id;
+  input.seccomp_directory = facts_.seccomp_directory;
   if (auto memory = facts_.allocatable.find("memory"); memory != facts_.allocatable.end())
     input.node_memory = memory->second.value();
   input.devices_guarded = system_.cgroups.guards_devices();
@@ -113,7 +115,8 @@ void PodRuntime::retire_previous(ContainerRecord& record, Run next) {
 void PodRuntime::started(const Start& start, ContainerRecord& record) {
   record.waiting_reason.clear();
   record.waiting_message.clear();
-  record.ready = record.started = false;
+  record.ready = record.started = record.restart_wanted = false;
+  record.resources = start.container.resources;
   record.stop.reset();
   if (start.container.lifecycle && start.container.lifecycle->postStart) {
     HandlerTarget target = target_of(start.state, start.container, record);
@@ -139,7 +142,9 @@ void PodRuntime::launch(const Start& start, ContainerRecord& record, const runti
   run.image = spec.labels.at(kImage);
   run.image_id = spec.labels.at(kImageId);
   system_.events.normal(about(start.pod, start.container), "Created", "Container created");
+  reached("container-prepared");
   Result<runtime::StartedContainer> result = system_.node.run_container(spec);
+  reached("container-started");
   if (result.ok()) {
     run.container.state = runtime::ContainerState::Running;
     run.container.started_at = result.value().started_at;

@@ -1,6 +1,8 @@
 // Stopping containers, and what is noted when one has ended.
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -18,6 +20,17 @@ constexpr Duration kMinimumGrace = 2s;  // after preStop a program still gets a 
 constexpr size_t kMaxMessage = 4096;
 constexpr size_t kMaxMessageFromLog = 2048;
 constexpr int kMaxMessageLines = 80;
+
+/// The last bytes of a file that a container may have made as large as it likes; "" when there is none.
+std::string end_of_file(const std::string& path, size_t bytes) {
+  Result<UniqueFd> file = sys::open(path, O_RDONLY | O_NOFOLLOW);
+  if (!file.ok()) return "";
+  off_t size = ::lseek(file.value().get(), 0, SEEK_END);
+  if (size > static_cast<off_t>(bytes)) ::lseek(file.value().get(), size - static_cast<off_t>(bytes), SEEK_SET);
+  else ::lseek(file.value().get(), 0, SEEK_SET);
+  Result<std::string> text = sys::read_some(file.value(), bytes, path);
+  return text.ok() ? text.value() : "";
+}
 
 }  // namespace
 
@@ -72,6 +85,7 @@ bool PodRuntime::stop_container(const StopRequest& request, ContainerRecord& rec
     Result<image::Image> image = system_.images.resolve(request.container.image);
     send(stop_signal(request.container, image.ok() ? image.value().config : image::Config{}));
     stop.term_sent = true;
+    reached("stopping");
   }
   if (system_.clock.now() >= stop.deadline && !stop.kill_sent) {
     send(SIGKILL);
@@ -82,12 +96,15 @@ bool PodRuntime::stop_container(const StopRequest& request, ContainerRecord& rec
 }
 
 Result<bool> PodRuntime::stop(const api::Pod& pod, PodState& state, Duration grace, Alarm& alarm) {
-  auto stop_one = [&](const api::Container& container) {
+  TimePoint now = system_.clock.now();
+  state.stop_deadline = std::min(state.stop_deadline.value_or(now + grace), now + grace);
+  auto stop_within = [&](const api::Container& container, Duration limit) {
     auto found = state.containers.find(container.name);
     if (found == state.containers.end()) return true;
-    return stop_container({pod, state, container, grace, "Stopping container " + container.name, alarm},
+    return stop_container({pod, state, container, limit, "Stopping container " + container.name, alarm},
                           found->second);
   };
+  auto stop_one = [&](const api::Container& container) { return stop_within(container, grace); };
   bool main_stopped = true;
   for (const auto& [name, container] : state.ephemeral) main_stopped = stop_one(container) && main_stopped;
   for (const api::Container& container : pod.spec.containers)
@@ -95,18 +112,18 @@ Result<bool> PodRuntime::stop(const api::Pod& pod, PodState& state, Duration gra
   for (const api::Container& container : pod.spec.initContainers)
     if (!api::is_sidecar(container)) main_stopped = stop_one(container) && main_stopped;
   if (!main_stopped) return false;
-  // Sidecars serve the others, so they go last, in the reverse order of their start.
+  // Sidecars serve the others, so they go last, in the reverse order of their start, in what is left of the time.
+  Duration left = std::min(std::max(*state.stop_deadline - now, std::min<Duration>(kMinimumGrace, grace)), grace);
   for (auto container = pod.spec.initContainers.rbegin(); container != pod.spec.initContainers.rend();
        ++container)
-    if (api::is_sidecar(*container) && !stop_one(*container)) return false;
+    if (api::is_sidecar(*container) && !stop_within(*container, left)) return false;
   return true;
 }
 
 std::string PodRuntime::read_termination_message(const api::Pod& pod, const api::Container& container,
                                                  const Run& run) const {
   std::string path = pod_directory(pod.metadata.uid) + "/termination/" + run.container.id;
-  Result<std::string> text = sys::read_file(path, 1 << 20);
-  if (text.ok() && !text.value().empty()) return text.value().substr(0, kMaxMessage);
+  if (std::string text = end_of_file(path, kMaxMessage); !text.empty()) return text;
   if (container.terminationMessagePolicy != "FallbackToLogsOnError" || run.container.exit_code == 0)
     return "";
   return last_lines(run.container.log_path, kMaxMessageLines, kMaxMessageFromLog);

@@ -47,16 +47,21 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
       cgroups_(parts.cgroups, parts.clock, spec_.cgroup),
       volumes_({parts.node, parts.client, parts.images, parts.clock, parts.random, spec_.name}),
       handlers_(parts.node, parts.clock),
+      room_(amounts_of(description_.allocatable)),
       workers_(parts.client, parts.clock),
       probes_(handlers_, parts.clock, [this](const ProbeNews& news) { workers_.probed(news); }),
       pulls_(parts.images, parts.registries, parts.clock, [this](const std::string& uid) { workers_.wake(uid); }),
       runtime_({parts.client, parts.node, parts.images, pulls_, parts.network, cgroups_, volumes_, handlers_, probes_,
-                events_, parts.clock, parts.random},
+                events_, room_, parts.clock, parts.random},
                facts(description_), [this](const std::string& uid) { workers_.wake(uid); }),
       usage_({workers_, cgroups_, parts.cgroups, parts.node, parts.clock, spec_.name, spec_.directory,
               parts.images.directory()}),
       access_(std::make_shared<KubeletAccess>(workers_, runtime_, parts.node, usage_, parts.clock)),
+      static_pods_(spec_.directory + "/manifests", spec_.name,
+                   {[this](const client::Ref<api::Pod>& pod) { workers_.update(pod); },
+                    [this](const std::string& uid) { workers_.removed(uid); }}),
       registration_(parts.client, parts.clock, description_),
+      eviction_(parts.clock, spec_.eviction, eviction_uses()),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),
       config_(parts.client, parts.clock,
@@ -64,9 +69,23 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
 
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
+  eviction_.stop();
+  static_pods_.stop();
   pods_.stop();
   config_.stop();
   workers_.stop();  // before the probes and hooks it reaches through the runtime go
+}
+
+EvictionManager::Uses Kubelet::eviction_uses() {
+  EvictionManager::Uses uses;
+  uses.signals = [this] { return read_signals(spec_.directory); };
+  uses.pods = [this](bool full) { return usage_.pods(full); };
+  uses.any_disk_limits = [this] {
+    return std::ranges::any_of(pods_.list(), [](const client::AnyRef& pod) { return limits_disk(*as_pod(pod)); });
+  };
+  uses.evict = [this](const EvictionChoice& choice) { workers_.evict(choice.pod_uid, choice.message); };
+  uses.tell = [this](const Pressure& pressure) { registration_.set_pressure(pressure); };
+  return uses;
 }
 
 Result<std::unique_ptr<Kubelet>> Kubelet::start(KubeletSpec spec, KubeletParts parts) {
@@ -90,7 +109,8 @@ NodeDescription Kubelet::describe_node() const {
 }
 
 NodeFacts Kubelet::facts(const NodeDescription& description) const {
-  return {spec_.name, spec_.directory, spec_.ip, spec_.dns, description.allocatable};
+  return {spec_.name,           spec_.directory,      spec_.ip, spec_.dns, description.allocatable,
+          spec_.unsafe_sysctls, spec_.seccomp_directory, spec_.TEST_reached};
 }
 
 std::vector<api::ContainerImage> Kubelet::node_images() const {
@@ -115,6 +135,8 @@ void Kubelet::watch_pods() {
   pods_.on_change([this](const client::AnyRef& before, const client::AnyRef& now) {
     if (!adopted_) return;
     client::Ref<api::Pod> old = as_pod(before), pod = as_pod(now);
+    // A mirror only shows a static pod, whose worker sees to it.
+    if (std::string hash = mirrored_hash(*(pod ? pod : old)); !hash.empty()) return workers_.wake(hash);
     bool replaced = old && (!pod || pod->metadata.uid != old->metadata.uid);
     if (replaced) workers_.removed(old->metadata.uid);
     if (pod) workers_.update(pod);
@@ -130,11 +152,28 @@ void Kubelet::watch_config() {
   });
 }
 
+/// The API's pods of this node and those of files; what a mirror's status says is said of the static pod.
+std::vector<client::Ref<api::Pod>> Kubelet::wanted_pods() {
+  std::vector<client::Ref<api::Pod>> pods;
+  std::map<std::string, client::Ref<api::Pod>> mirrors;
+  for (const client::AnyRef& any : pods_.list()) {
+    client::Ref<api::Pod> pod = as_pod(any);
+    std::string hash = mirrored_hash(*pod);
+    if (hash.empty()) pods.push_back(std::move(pod));
+    else mirrors[hash] = std::move(pod);
+  }
+  for (const client::Ref<api::Pod>& pod : static_pods_.read()) {
+    api::Pod known = *pod;
+    if (auto mirror = mirrors.find(static_hash(*pod)); mirror != mirrors.end()) known.status = mirror->second->status;
+    pods.push_back(std::make_shared<const api::Pod>(std::move(known)));
+  }
+  return pods;
+}
+
 Status Kubelet::adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live) {
   std::set<std::string> sandboxes;
   for (const runtime::SandboxStatus& sandbox : contents.sandboxes) sandboxes.insert(sandbox.id);
-  for (const client::AnyRef& any : pods_.list()) {
-    client::Ref<api::Pod> pod = as_pod(any);
+  for (const client::Ref<api::Pod>& pod : wanted_pods()) {
     const std::string& uid = pod->metadata.uid;
     live.insert(uid);
     PodState state = adopt(*pod, containers_of(contents, uid), parts_.clock.wall_now());
@@ -204,7 +243,8 @@ Status Kubelet::adopt_all() {
     if (container.state == runtime::ContainerState::Exited) workers_.exited(container);
   adopted_ = true;
   // And what the API changed meanwhile.
-  for (const client::AnyRef& any : pods_.list()) workers_.update(as_pod(any));
+  for (const client::AnyRef& any : pods_.list())
+    if (client::Ref<api::Pod> pod = as_pod(any); mirrored_hash(*pod).empty()) workers_.update(pod);
   return ok();
 }
 
@@ -217,7 +257,9 @@ Status Kubelet::run() {
   if (!pods_.wait_synced({})) return error(Code::Canceled, "the kubelet was stopped while it started");
   TRY(adopt_all());
   workers_.start(runtime_, spec_.workers);
-  return registration_.start([this] { return node_images(); });
+  TRY(registration_.start([this] { return node_images(); }));
+  eviction_.start();
+  return static_pods_.start();
 }
 
 }  // namespace skiff::kubelet

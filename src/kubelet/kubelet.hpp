@@ -10,6 +10,7 @@
 #include "kubelet/node_access.hpp"
 #include "kubelet/node_registration.hpp"
 #include "kubelet/pod_workers.hpp"
+#include "kubelet/static_pods.hpp"
 
 namespace skiff::kubelet {
 
@@ -38,6 +39,10 @@ struct KubeletSpec {
   int max_pods = 110;
   std::int32_t port = 10250;
   int workers = 4;
+  EvictionThresholds eviction;
+  std::set<std::string> unsafe_sysctls;  // allowed beyond the safe ones ("kernel.msg*")
+  std::string seccomp_directory = "/var/lib/kubelet/seccomp";
+  std::function<void(std::string_view point)> TEST_reached;  // see NodeFacts
 };
 
 /// What the kubelet uses and does not own; all of it outlives the kubelet.
@@ -69,9 +74,11 @@ class Kubelet {
   Kubelet(KubeletSpec spec, KubeletParts parts);
   Status run();
   Status adopt_all();
+  std::vector<client::Ref<api::Pod>> wanted_pods();
   Status adopt_known(const runtime::NodeContents& contents, std::set<std::string>& live);
   void adopt_orphans(const runtime::NodeContents& contents, std::set<std::string>& live);
   Status sweep(const std::set<std::string>& live);
+  EvictionManager::Uses eviction_uses();
   void watch_pods();
   void watch_config();
   std::vector<api::ContainerImage> node_images() const;
@@ -85,13 +92,16 @@ class Kubelet {
   PodCgroups cgroups_;
   Volumes volumes_;
   Handlers handlers_;
+  NodeRoom room_;
   PodWorkers workers_;
   ProbeRunner probes_;
   ImagePulls pulls_;
   PodRuntime runtime_;
   UsageCollector usage_;
   std::shared_ptr<KubeletAccess> access_;
+  StaticPods static_pods_;
   NodeRegistration registration_;
+  EvictionManager eviction_;
   std::atomic<bool> adopted_{false};
   client::AnyInformer pods_;
   client::MetadataFeed config_;  // ConfigMaps, Secrets, claims

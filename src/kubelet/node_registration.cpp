@@ -109,11 +109,17 @@ api::Node make_node(const NodeDescription& description, const api::Node* old, ap
   node.status.addresses = {{"InternalIP", description.ip}, {"Hostname", description.name}};
   node.status.daemonEndpoints.kubeletEndpoint.Port = description.port;
   set_condition(node,
-                condition("MemoryPressure", "False", "KubeletHasSufficientMemory",
-                          "kubelet has sufficient memory available"),
+                description.pressure.memory
+                    ? condition("MemoryPressure", "True", "KubeletHasInsufficientMemory",
+                                "kubelet has insufficient memory available")
+                    : condition("MemoryPressure", "False", "KubeletHasSufficientMemory",
+                                "kubelet has sufficient memory available"),
                 now);
   set_condition(
-      node, condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+      node,
+      description.pressure.disk
+          ? condition("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+          : condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
       now);
   set_condition(
       node,
@@ -143,7 +149,9 @@ Status NodeRegistration::write_node() {
   TRY(client_.update_with_retry<api::Node>(
       key,
       [&](api::Node& node) {
-        node = make_node(description_, &node, now);
+        NodeDescription current = description_;
+        current.pressure = pressure();
+        node = make_node(current, &node, now);
         node.status.images = images_();
         return true;
       },
@@ -184,10 +192,36 @@ Status NodeRegistration::start(std::function<std::vector<api::ContainerImage>()>
   return ok();
 }
 
+void NodeRegistration::set_pressure(const Pressure& pressure) {
+  MutexLock lock(mutex_);
+  pressure_ = pressure;
+  pressure_changed_ = true;
+  changed_.notify_all();
+}
+
+Pressure NodeRegistration::pressure() const {
+  MutexLock lock(mutex_);
+  return pressure_;
+}
+
+/// True when there is something new to tell before `due`.
+bool NodeRegistration::wait_for_change(TimePoint due, std::stop_token stop) {
+  MutexLock lock(mutex_);
+  while (!pressure_changed_ && clock_.now() < due && !stop.stop_requested()) clock_.wait(mutex_, changed_, stop, due);
+  return std::exchange(pressure_changed_, false);
+}
+
 void NodeRegistration::run(std::stop_token stop) {
-  for (int period = 1; clock_.wait_for(stop, kLeasePeriod); ++period) {
-    Status status = renew_lease();
-    if (status.ok() && period % kStatusEvery == 0) status = write_node();
+  int period = 0;
+  for (TimePoint due = clock_.now() + kLeasePeriod; !stop.stop_requested();) {
+    bool changed = wait_for_change(due, stop);
+    if (stop.stop_requested()) return;
+    Status status = changed ? ok() : renew_lease();
+    if (!changed) {
+      due = clock_.now() + kLeasePeriod;
+      ++period;
+    }
+    if (status.ok() && (changed || period % kStatusEvery == 0)) status = write_node();
     if (!status.ok()) log::warning("kubelet", "node {}: {}", description_.name, status.error().message());
   }
 }

@@ -1,11 +1,13 @@
 #pragma once
 // The Node object and the node's lease: registered at start, kept fresh from one thread.
 
+#include <atomic>
 #include <functional>
 #include <thread>
 
 #include "api/gen/nodes.hpp"
 #include "client/client.hpp"
+#include "kubelet/eviction.hpp"
 
 namespace skiff::kubelet {
 
@@ -19,6 +21,7 @@ struct NodeDescription {
   std::map<std::string, api::Quantity> capacity, allocatable;
   api::NodeSystemInfo info;
   std::int32_t port = 0;
+  Pressure pressure;
 };
 
 /// cpu, memory, ephemeral-storage and pods of this machine.
@@ -38,15 +41,23 @@ class NodeRegistration {
   /// Creates or updates the object, Ready, and the lease; then keeps them fresh: the lease every 10 s, the
   /// status every 5 min.
   Status start(std::function<std::vector<api::ContainerImage>()> images);
+  /// Shows with the next look, which is now.
+  void set_pressure(const Pressure& pressure);
+  Pressure pressure() const;
 
  private:
   Status write_node();
   Status renew_lease();
+  bool wait_for_change(TimePoint due, std::stop_token stop);
   void run(std::stop_token stop);
 
   client::Client& client_;
   Clock& clock_;
   const NodeDescription description_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  Pressure pressure_ GUARDED_BY(mutex_);
+  bool pressure_changed_ GUARDED_BY(mutex_) = false;
   std::function<std::vector<api::ContainerImage>()> images_;
   std::jthread thread_;  // last
 };

@@ -12,9 +12,10 @@ const api::Quantity* find(const std::map<std::string, api::Quantity>& resources,
   return found == resources.end() ? nullptr : &found->second;
 }
 
-/// The sum of all main containers' limits and the largest init container's; -1 when one has none.
+/// The pod's own limit, or the sum of all main containers' and the largest init container's; -1 when one has none.
 std::int64_t total_limit(const api::Pod& pod, const std::string& name,
                          std::int64_t (api::Quantity::*number)() const) {
+  if (const api::Quantity* own = pod.spec.resources ? find(pod.spec.resources->limits, name) : nullptr) return (own->*number)();
   std::int64_t sum = 0, largest_init = 0;
   for (const api::Container& container : pod.spec.containers) {
     const api::Quantity* limit = find(container.resources.limits, name);
@@ -107,6 +108,21 @@ Result<std::string> PodCgroups::set_up_container(const api::Pod& pod, const api:
   TRY(tree_.create(path));
   TRY(tree_.set_limits(path, container_limits(container)));
   return path;
+}
+
+Status PodCgroups::resize(const api::Pod& pod, const api::Container& container, const std::string& group) {
+  auto whole = [](sys::CgroupLimits limits) {  // a limit that went has to be lifted
+    limits.cpu_quota_us = limits.cpu_quota_us.value_or(-1);
+    limits.memory_bytes = limits.memory_bytes.value_or(-1);
+    return limits;
+  };
+  sys::CgroupLimits limits = whole(container_limits(container));
+  Result<sys::CgroupUsage> usage = tree_.usage(group);
+  if (usage.ok() && *limits.memory_bytes > 0 && usage.value().memory_bytes > static_cast<std::uint64_t>(*limits.memory_bytes))
+    return error(Code::Invalid, "attempting to set container memory limit ({}) below current usage ({})",
+                 *limits.memory_bytes, usage.value().memory_bytes);
+  TRY(tree_.set_limits(path_of(pod), whole(pod_limits(pod))));
+  return tree_.set_limits(group, limits);
 }
 
 Status PodCgroups::tear_down(const std::string& pod_uid) {

@@ -30,8 +30,10 @@ class PodCgroups {
   Result<std::string> set_up(const api::Pod& pod);
   Result<std::string> set_up_container(const api::Pod& pod, const api::Container& container,
                                        const std::string& id);
-  /// Whether the kernel keeps containers from devices that are not theirs (cgroup v1).
-  bool guards_devices() const { return !tree_.unified(); }
+  /// Gives a running container in `group`, and its pod, what the spec says now. Invalid: it uses more memory already.
+  Status resize(const api::Pod& pod, const api::Container& container, const std::string& group);
+  /// Whether the kernel keeps containers from devices that are not theirs.
+  bool guards_devices() const { return tree_.guards_devices(); }
   Status tear_down(const std::string& pod_uid);
   std::string path_of(const api::Pod& pod) const;
 

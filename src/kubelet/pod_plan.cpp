@@ -60,10 +60,26 @@ const api::Container* container_of(const api::Pod& pod, const PodState& state, c
 }
 
 bool restarts(const api::Pod& pod, const api::Container& container, int exit_code) {
+  // The first rule that fits decides.
+  for (const api::ContainerRestartRule& rule : container.restartPolicyRules) {
+    if (!rule.exitCodes) continue;
+    bool listed = std::ranges::find(rule.exitCodes->values, exit_code) != rule.exitCodes->values.end();
+    if (listed == (rule.exitCodes->operator_ == "In")) return true;
+  }
   const std::string& policy =
       container.restartPolicy.empty() ? pod.spec.restartPolicy : container.restartPolicy;
   return policy == "Always" || (policy == "OnFailure" && exit_code != 0);
 }
+
+namespace {
+
+/// Whether an ended container runs again: by its rules, its policy, or because it was stopped for that.
+bool comes_back(const api::Pod& pod, const PodState& state, const api::Container& container) {
+  const ContainerRecord& record = *find_record(state, container.name);
+  return record.restart_wanted || restarts(pod, container, record.current->container.exit_code);
+}
+
+}  // namespace
 
 PodPlan plan_pod(const api::Pod& pod, const PodState& state) {
   PodPlan plan;
@@ -74,7 +90,7 @@ PodPlan plan_pod(const api::Pod& pod, const PodState& state) {
   bool main_done = std::ranges::all_of(pod.spec.containers, [&](const api::Container& container) {
     Seen seen = look(state, container);
     if (seen == Seen::Never || seen == Seen::Running) return false;
-    return !restarts(pod, container, find_record(state, container.name)->current->container.exit_code);
+    return !comes_back(pod, state, container);
   });
   if (main_done) {
     plan.initialized = true;
@@ -94,9 +110,7 @@ PodPlan plan_pod(const api::Pod& pod, const PodState& state) {
   for (const api::Container& container : pod.spec.containers) {
     Seen seen = look(state, container);
     if (seen == Seen::Running) continue;
-    if (seen == Seen::Never ||
-        restarts(pod, container, find_record(state, container.name)->current->container.exit_code))
-      plan.start.push_back(&container);
+    if (seen == Seen::Never || comes_back(pod, state, container)) plan.start.push_back(&container);
   }
   return plan;
 }

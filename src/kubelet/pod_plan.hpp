@@ -20,6 +20,11 @@ PodPlan plan_pod(const api::Pod& pod, const PodState& state);
 /// Whether a container that ended with `exit_code` runs again under the pod's policy.
 bool restarts(const api::Pod& pod, const api::Container& container, int exit_code);
 
+/// Whether the container runs with other amounts of cpu or memory than its spec says.
+bool wants_resize(const api::Container& container, const ContainerRecord& record);
+/// Whether its resizePolicy has a resource that changes restart it.
+bool resize_restarts(const api::Container& container, const api::ResourceRequirements& now);
+
 const ContainerRecord* find_record(const PodState& state, const std::string& name);
 
 }  // namespace skiff::kubelet

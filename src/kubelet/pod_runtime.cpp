@@ -6,6 +6,7 @@
 
 #include "api/pods.hpp"
 #include "base/log.hpp"
+#include "kubelet/admission.hpp"
 #include "kubelet/container_spec.hpp"
 #include "sys/files.hpp"
 
@@ -61,6 +62,9 @@ Result<PodVolumes> PodRuntime::make_volumes(const api::Pod& pod, PodState& state
 
 Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   if (!state.sandbox.empty()) return ok();
+  // Rather not at all than with less isolation than was asked for.
+  if (!pod.spec.hostUsers.value_or(true))
+    return error(Code::Invalid, "can't set spec.hostUsers to false: user namespaces are not supported");
   const std::string& uid = pod.metadata.uid;
   runtime::SandboxSpec spec;
   spec.id = uid;
@@ -76,6 +80,7 @@ Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
     for (const api::Sysctl& sysctl : pod.spec.securityContext->sysctls)
       spec.sysctls.push_back(sysctl.name + "=" + sysctl.value);
   TRY_ASSIGN(state.network, system_.node.create_sandbox(spec));
+  reached("sandbox");
   if (pod.spec.hostNetwork) {
     state.ips = {facts_.ip};
   } else {
@@ -97,6 +102,37 @@ Status PodRuntime::write_pod_files(const api::Pod& pod, const PodState& state) {
   TRY(sys::write_file(directory + "/hosts", hosts_file(pod, state.ips, facts_.name, facts_.dns.domain)));
   TRY(sys::write_file(directory + "/resolv.conf", resolv_file(pod, facts_.dns)));
   return sys::write_file(directory + "/hostname", hostname_of(pod, facts_.name) + "\n");
+}
+
+/// Once, before anything is made for a pod that is new here. False: the node does not take it.
+bool PodRuntime::admit(const api::Pod& pod, PodState& state) {
+  if (state.admitted) return true;
+  state.admitted = true;
+  const std::string& uid = pod.metadata.uid;
+  if (!state.sandbox.empty() || !pod.status.containerStatuses.empty()) {
+    system_.room.hold(uid, reservation(pod));
+    return true;
+  }
+  Result<client::Ref<api::Node>> node = system_.client.get<api::Node>({"", facts_.name});
+  std::optional<Rejection> rejection =
+      check_admission(pod, {.node = node.ok() ? node.value().get() : nullptr,
+                            .app_armor = sys::exists("/sys/kernel/security/apparmor"),
+                            .unsafe_sysctls = facts_.unsafe_sysctls});
+  if (!rejection)
+    if (std::optional<Shortage> shortage = system_.room.take(uid, reservation(pod))) rejection = out_of(*shortage);
+  if (!rejection) return true;
+  state.failed_reason = rejection->reason;
+  state.failed_message = "Pod was rejected: " + rejection->message;
+  system_.events.warning(about(pod), rejection->reason, rejection->message);
+  return false;
+}
+
+void PodRuntime::evict(const api::Pod& pod, PodState& state, const std::string& message) {
+  if (!state.failed_reason.empty() || state.cleaned_up) return;
+  state.failed_reason = "Evicted";
+  state.failed_message = message;
+  state.stop_grace = 1s;
+  system_.events.warning(about(pod), "Evicted", message);
 }
 
 bool PodRuntime::check_deadline(const api::Pod& pod, PodState& state, Alarm& alarm) {
@@ -157,6 +193,8 @@ void PodRuntime::continue_containers(const api::Pod& pod, PodState& state, Alarm
 
 Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& state, Alarm& alarm) {
   if (!state.failed_reason.empty() || check_deadline(pod, state, alarm)) return Progress{true};
+  if (!admit(pod, state)) return Progress{true};
+  apply_resize(pod, state, alarm);
   continue_containers(pod, state, alarm);
   PodPlan plan = plan_pod(pod, state);
   if (plan.finished) return Progress{true};
@@ -165,6 +203,7 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
     (void)stop_container({pod, state, *sidecar, grace, "Stopping container " + sidecar->name, alarm},
                          state.containers[sidecar->name]);
   }
+  reached("begin");
   TRY(sys::make_directories(pod_directory(pod.metadata.uid)));
   Result<std::string> cgroup = system_.cgroups.set_up(pod);
   if (!cgroup.ok()) {
@@ -172,14 +211,18 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
                            "unable to ensure pod container exists: " + cgroup.error().message());
     return std::move(cgroup).error();
   }
+  reached("cgroup");
   TRY_ASSIGN(PodVolumes volumes, make_volumes(pod, state));
+  reached("volumes");
   alarm.at(system_.volumes.next_refresh(pod.metadata.uid));
   if (Status made = make_sandbox(pod, state); !made.ok()) {
     system_.events.warning(about(pod), "FailedCreatePodSandBox",
                            "Failed to create pod sandbox: " + made.error().message());
     return std::move(made).error();
   }
+  reached("network");
   TRY(write_pod_files(pod, state));
+  reached("files");
   for (const api::Container* container : plan.start)
     start_container({pod, state, *container, volumes, alarm});
   return Progress{};
@@ -195,12 +238,18 @@ Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
     for (const std::optional<Run>* run : {&record.current, &record.previous})
       if (*run && !(*run)->container.directory.empty()) TRY(system_.node.remove_container((*run)->container));
   }
+  reached("containers-removed");
   TRY(system_.network.detach(uid));
+  reached("network-removed");
   TRY(system_.node.remove_sandbox(uid));
+  reached("sandbox-removed");
   TRY(system_.volumes.tear_down(pod_directory(uid), uid));
+  reached("volumes-removed");
   TRY(system_.cgroups.tear_down(uid));
+  reached("cgroup-removed");
   for (const char* part : {"/etc", "/shm", "/containers", "/termination"})
     TRY(sys::remove_tree(pod_directory(uid) + part));
+  system_.room.release(uid);
   state.network.reset();
   state.sandbox.clear();
   state.cleaned_up = true;

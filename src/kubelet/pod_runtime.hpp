@@ -10,6 +10,7 @@
 #include "client/event_recorder.hpp"
 #include "kubelet/image_pulls.hpp"
 #include "kubelet/images.hpp"
+#include "kubelet/node_room.hpp"
 #include "kubelet/pod_cgroups.hpp"
 #include "kubelet/pod_files.hpp"
 #include "kubelet/pod_network.hpp"
@@ -26,6 +27,10 @@ struct NodeFacts {
   std::string ip;
   DnsSettings dns;
   std::map<std::string, api::Quantity> allocatable;
+  std::set<std::string> unsafe_sysctls;
+  std::string seccomp_directory;  // of profiles by name
+  /// Told before and after each hook, by the names below; a test ends the process there.
+  std::function<void(std::string_view point)> TEST_reached;
 };
 
 struct PodSystem {
@@ -39,6 +44,7 @@ struct PodSystem {
   Handlers& handlers;
   ProbeRunner& probes;
   client::EventRecorder& events;
+  NodeRoom& room;
   Clock& clock;
   Random& random;
 };
@@ -74,8 +80,13 @@ class PodRuntime {
   // News for a pod's state.
   void container_exited(const api::Pod& pod, PodState& state, const runtime::ContainerStatus& container);
   void probed(const api::Pod& pod, PodState& state, const ProbeNews& news);
+  /// The node cannot keep the pod. A pod that has ended by itself stays as it is.
+  void evict(const api::Pod& pod, PodState& state, const std::string& message);
 
   const NodeFacts& facts() const { return facts_; }
+  void reached(std::string_view point) const {
+    if (facts_.TEST_reached) facts_.TEST_reached(point);
+  }
   std::string pod_directory(const std::string& uid) const { return facts_.directory + "/pods/" + uid; }
   std::string log_path(const std::string& uid, const std::string& container, int attempt) const;
 
@@ -125,7 +136,12 @@ class PodRuntime {
   std::string read_termination_message(const api::Pod& pod, const api::Container& container,
                                        const Run& run) const;
 
+  // resize.cpp
+  void apply_resize(const api::Pod& pod, PodState& state, Alarm& alarm);
+  Status resize_container(const api::Pod& pod, const api::Container& container, ContainerRecord& record);
+
   // pod_runtime.cpp
+  bool admit(const api::Pod& pod, PodState& state);
   Status make_sandbox(const api::Pod& pod, PodState& state);
   Status write_pod_files(const api::Pod& pod, const PodState& state);
   Result<PodVolumes> make_volumes(const api::Pod& pod, PodState& state);

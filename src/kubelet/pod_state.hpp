@@ -41,6 +41,9 @@ struct ContainerRecord {
   int next_attempt = 0;
   /// Why there is no running container, when it is not the plain ContainerCreating.
   std::string waiting_reason, waiting_message;
+  /// What the current run has; the spec may want something else by now.
+  std::optional<api::ResourceRequirements> resources;
+  bool restart_wanted = false;  // whatever the restart policy says, and at once
   RestartBackoff backoff;
   ImageBackoff image_backoff;
   bool pulling = false;  // its image
@@ -52,6 +55,12 @@ struct ContainerRecord {
   bool running() const { return current && current->running(); }
 };
 
+/// Reason and message of a condition.
+struct Problem {
+  std::string reason, message;
+  bool operator==(const Problem&) const = default;
+};
+
 struct PodState {
   std::map<std::string, ContainerRecord> containers;  // by name, init containers too
   std::map<std::string, api::Container> ephemeral;    // those of spec.ephemeralContainers, for which there is a record too
@@ -60,9 +69,13 @@ struct PodState {
   std::vector<std::string> ips;
   std::string volume_problem;  // the last FailedMount, told once
   bool volumes_ready = false;
+  bool admitted = false;
+  std::optional<Problem> resize_pending, resize_stuck;  // resources that the node does not give, or not yet
   std::map<std::string, std::string> volume_images;  // digests of image volumes, by the volume's name
   bool cleaned_up = false;
   std::optional<api::PodStatus> written;      // last status sent
+  std::optional<Duration> stop_grace;         // shorter than the pod's own
+  std::optional<TimePoint> stop_deadline;     // of the whole pod, once it is being stopped
   std::string failed_reason, failed_message;  // the kubelet itself ended the pod (DeadlineExceeded, ...)
 };
 

@@ -1,6 +1,7 @@
 #include "kubelet/pod_status.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include "api/pods.hpp"
 #include "base/encoding.hpp"
@@ -111,8 +112,8 @@ api::ContainerStatus container_status(const api::Container& container, const Pod
   status.ready = running && record->ready;
   status.volumeMounts = mounts_of(container, state);
   if (running) {
-    status.resources = container.resources;
-    status.allocatedResources = container.resources.requests;
+    status.resources = record->resources.value_or(container.resources);
+    status.allocatedResources = state.resize_pending ? status.resources->requests : container.resources.requests;
   }
   return status;
 }
@@ -191,7 +192,7 @@ std::pair<bool, std::pair<std::string, std::string>> initialized(const api::Pod&
 }
 
 bool kubelet_owns(std::string_view type) {
-  return type == "PodReadyToStartContainers" || type == "Initialized" || type == "Ready" ||
+  return type == "PodResizePending" || type == "PodResizeInProgress" || type == "PodReadyToStartContainers" || type == "Initialized" || type == "Ready" ||
          type == "ContainersReady" || type == "PodScheduled";
 }
 
@@ -208,8 +209,14 @@ void make_conditions(const StatusInput& input, bool main_has_run, api::PodStatus
                 gates_only ? "ReadinessGatesNotReady" : reason, gates_only ? gates : message);
   set_condition(status, input, "ContainersReady", reason.empty(), reason, message);
   set_condition(status, input, "PodScheduled", true, "", "");
+  const auto& [pending, stuck] = std::tie(input.state.resize_pending, input.state.resize_stuck);
+  if (pending) set_condition(status, input, "PodResizePending", true, pending->reason, pending->message);
+  if (stuck) set_condition(status, input, "PodResizeInProgress", true, stuck->reason, stuck->message);
+  bool evicted = input.state.failed_reason == "Evicted";
+  if (evicted)
+    set_condition(status, input, "DisruptionTarget", true, "TerminationByKubelet", input.state.failed_message);
   for (const api::PodCondition& other : pod.status.conditions)
-    if (!kubelet_owns(other.type)) status.conditions.push_back(other);
+    if (!(evicted && other.type == "DisruptionTarget") && !kubelet_owns(other.type)) status.conditions.push_back(other);
 }
 
 bool any_running(const PodState& state) {

@@ -8,6 +8,7 @@
 #include "kubelet/claims.hpp"
 #include "kubelet/container_spec.hpp"
 #include "kubelet/pod_status.hpp"
+#include "kubelet/static_pods.hpp"
 
 namespace skiff::kubelet {
 
@@ -17,7 +18,7 @@ WorkerState observe(WorkerState state, const PodUpdate& update) {
   if (state.phase == Phase::Syncing && stop) state.phase = Phase::Terminating;
   if (state.phase == Phase::Terminating) {
     Duration wanted = std::chrono::seconds(metadata.deletionGracePeriodSeconds.value_or(
-        update.gone ? 1 : update.pod.spec.terminationGracePeriodSeconds.value_or(30)));
+        update.gone && static_hash(update.pod).empty() ? 1 : update.pod.spec.terminationGracePeriodSeconds.value_or(30)));
     wanted = std::max<Duration>(wanted, 1s);
     state.grace = std::min(state.grace.value_or(wanted), wanted);
   }
@@ -109,6 +110,14 @@ void PodWorkers::probed(const ProbeNews& news) {
 
 void PodWorkers::wake(const std::string& uid) { queue_.add({"", uid}); }
 
+void PodWorkers::evict(const std::string& uid, const std::string& message) {
+  MutexLock lock(mutex_);
+  auto found = workers_.find(uid);
+  if (found == workers_.end()) return;
+  found->second->eviction = message;
+  queue_.add({"", uid});
+}
+
 void PodWorkers::config_changed(bool secret, const client::ObjectKey& key) {
   MutexLock lock(mutex_);
   for (const auto& [uid, worker] : workers_)
@@ -158,7 +167,7 @@ PodWorkers::Worker* PodWorkers::take(const std::string& uid, Step& step) {
   auto found = workers_.find(uid);
   if (found == workers_.end()) return nullptr;
   Worker& worker = *found->second;
-  step = {worker.pod, worker.gone, std::move(worker.exits), std::move(worker.probes)};
+  step = {worker.pod, worker.gone, std::move(worker.exits), std::move(worker.probes), worker.eviction};
   worker.exits.clear();
   worker.probes.clear();
   return &worker;
@@ -170,7 +179,30 @@ void PodWorkers::publish(Worker& worker, const Step& step) {
   worker.snapshot = std::move(snapshot);
 }
 
+/// The API shows a static pod as it is now: a mirror that was deleted is made again, one of an older file replaced.
+Status PodWorkers::keep_mirror(const api::Pod& pod) {
+  Result<client::Ref<api::Pod>> mirror = client_.get<api::Pod>(client::key_of(pod));
+  if (!mirror.ok() && mirror.error().code() != Code::NotFound) return std::move(mirror).error();
+  bool good = mirror.ok() && mirrored_hash(*mirror.value()) == static_hash(pod) &&
+              !mirror.value()->metadata.deletionTimestamp;
+  if (good) return ok();
+  TRY(remove_mirror(pod));
+  TRY_ASSIGN(client::Ref<api::Node> node, client_.get<api::Node>({"", pod.spec.nodeName}));
+  TRY(client_.create(mirror_of(pod, node->metadata.uid)));
+  return ok();
+}
+
+Status PodWorkers::remove_mirror(const api::Pod& pod) {
+  client::DeleteOptions options;
+  options.grace_seconds = 0;
+  Result<client::AnyRef> removed = client_.remove<api::Pod>(client::key_of(pod), options);
+  if (!removed.ok() && removed.error().code() != Code::NotFound) return std::move(removed).error();
+  return ok();
+}
+
 Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
+  std::string hash = static_hash(pod);
+  if (!hash.empty()) TRY(keep_mirror(pod));
   auto make = [&](const api::Pod& base) {
     return make_status({base, worker.pods, runtime_->facts().ip, api::Time::from(clock_.wall_now()),
                         worker.state.phase != Phase::Syncing && worker.finished});
@@ -179,7 +211,8 @@ Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
   Result<client::Ref<api::Pod>> written = client_.update_with_retry<api::Pod>(
       client::key_of(pod),
       [&](api::Pod& latest) {
-        if (latest.metadata.uid != pod.metadata.uid) return false;
+        bool same = latest.metadata.uid == pod.metadata.uid || (!hash.empty() && mirrored_hash(latest) == hash);
+        if (!same) return false;
         api::PodStatus next = make(latest);
         if (next == latest.status) return false;
         latest.status = std::move(next);
@@ -187,6 +220,7 @@ Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
       },
       true);
   if (!written.ok() && written.error().code() != Code::NotFound) return std::move(written).error();
+  runtime_->reached("status");
   return ok();
 }
 
@@ -196,10 +230,18 @@ Status PodWorkers::finish(Worker& worker, const Step& step) {
   const api::Pod& pod = *step.pod;
   worker.finished = true;
   if (!step.gone) TRY(write_status(worker, pod));
+  runtime_->reached("ended");
   TRY(runtime_->clean_up(pod, worker.pods));
   worker.state.phase = Phase::Terminated;
   if (!step.gone) TRY(write_status(worker, pod));
   if (step.gone || pod.metadata.deletionTimestamp) TRY(runtime_->remove_logs(pod.metadata.uid));
+  runtime_->reached("logs-removed");
+  // Only its own: a changed file's new pod has the same name.
+  std::string hash = static_hash(pod);
+  if (step.gone && !hash.empty()) {
+    Result<client::Ref<api::Pod>> mirror = client_.get<api::Pod>(client::key_of(pod));
+    if (mirror.ok() && mirrored_hash(*mirror.value()) == hash) TRY(remove_mirror(pod));
+  }
   if (step.gone || !pod.metadata.deletionTimestamp || worker.deleted) return ok();
   client::DeleteOptions options;
   options.grace_seconds = 0;
@@ -207,6 +249,7 @@ Status PodWorkers::finish(Worker& worker, const Step& step) {
   Result<client::AnyRef> removed = client_.remove<api::Pod>(client::key_of(pod), options);
   if (!removed.ok() && removed.error().code() != Code::NotFound && removed.error().code() != Code::Conflict)
     return std::move(removed).error();
+  runtime_->reached("deleted");
   worker.deleted = true;
   return ok();
 }
@@ -225,7 +268,8 @@ Status PodWorkers::act(Worker& worker, const Step& step, Alarm& alarm) {
     }
   }
   if (worker.state.phase == Phase::Terminating) {
-    TRY_ASSIGN(bool stopped, runtime_->stop(pod, worker.pods, *worker.state.grace, alarm));
+    Duration grace = std::min(*worker.state.grace, worker.pods.stop_grace.value_or(*worker.state.grace));
+    TRY_ASSIGN(bool stopped, runtime_->stop(pod, worker.pods, grace, alarm));
     publish(worker, step);
     if (!stopped) return step.gone ? ok() : write_status(worker, pod);
   }
@@ -241,6 +285,7 @@ Result<Alarm> PodWorkers::step(const std::string& uid) {
   for (const runtime::ContainerStatus& container : step.exits)
     runtime_->container_exited(*step.pod, worker->pods, container);
   for (const ProbeNews& news : step.probes) runtime_->probed(*step.pod, worker->pods, news);
+  if (!step.eviction.empty()) runtime_->evict(*step.pod, worker->pods, step.eviction);
   worker->state = observe(worker->state, {*step.pod, step.gone, false});
   TRY(act(*worker, step, alarm));
   publish(*worker, step);

@@ -61,6 +61,8 @@ class PodWorkers {
   void exited(const runtime::ContainerStatus& container);
   void probed(const ProbeNews& news);
   void wake(const std::string& uid);
+  /// The pod fails with reason Evicted and is stopped at once.
+  void evict(const std::string& uid, const std::string& message);
   /// Pods that show this ConfigMap or Secret look at it again.
   void config_changed(bool secret, const client::ObjectKey& key);
 
@@ -78,6 +80,7 @@ class PodWorkers {
     bool gone = false;
     std::vector<runtime::ContainerStatus> exits;  // the mailbox, under the mutex
     std::vector<ProbeNews> probes;
+    std::string eviction;
     PodSnapshot snapshot;
     WorkerState state;  // the rest belongs to the thread that handles the key
     PodState pods;
@@ -89,6 +92,7 @@ class PodWorkers {
     bool gone = false;
     std::vector<runtime::ContainerStatus> exits;
     std::vector<ProbeNews> probes;
+    std::string eviction;
   };
 
   void run(std::stop_token stop);
@@ -96,6 +100,8 @@ class PodWorkers {
   Status act(Worker& worker, const Step& step, Alarm& alarm);
   Status finish(Worker& worker, const Step& step);
   Status write_status(Worker& worker, const api::Pod& pod);
+  Status keep_mirror(const api::Pod& pod);
+  Status remove_mirror(const api::Pod& pod);
   Worker* take(const std::string& uid, Step& step);
   void publish(Worker& worker, const Step& step);
 

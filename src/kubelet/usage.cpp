@@ -147,6 +147,16 @@ client::NodeUsage UsageCollector::read(const client::UsageQuery& query) {
   return usage;
 }
 
+std::vector<std::pair<client::Ref<api::Pod>, client::PodUsage>> UsageCollector::pods(bool full) {
+  Round round{full, system_.clock.wall_now(), {}};
+  std::vector<std::pair<client::Ref<api::Pod>, client::PodUsage>> all;
+  for (const PodSnapshot& pod : system_.workers.snapshots())
+    if (pod.has_sandbox) all.emplace_back(pod.pod, pod_usage(pod, round));
+  round.groups.insert(system_.node.cgroup());
+  meter_.keep_only(round.groups);
+  return all;
+}
+
 client::NodeUsage UsageCollector::collect(const client::UsageQuery& query) {
   bool stale = meter_.stale(system_.node.cgroup(), system_.clock.wall_now());
   client::NodeUsage usage = read(query);

@@ -27,6 +27,8 @@ class UsageCollector {
 
   /// Waits for half a second when nobody asked within the last minute: a rate takes two readings.
   client::NodeUsage collect(const client::UsageQuery& query);
+  /// All pods as collect() has them, each with its object; never waits.
+  std::vector<std::pair<client::Ref<api::Pod>, client::PodUsage>> pods(bool full);
 
  private:
   struct Round {

@@ -104,8 +104,8 @@ struct SandboxSpec {
   std::uint64_t shared_memory_bytes = 64U << 20;
 };
 
-/// What a container that is not privileged may do with devices, as rules of cgroup v1. v2 has no such file: there,
-/// leave out CAP_MKNOD.
+/// What a container that is not privileged may do with devices, as rules of cgroup v1. Where the kernel cannot be held to
+/// them (CgroupTree::guards_devices), leave out CAP_MKNOD.
 const std::vector<std::string>& default_devices();
 /// The paths every OCI runtime hides and write-protects by default.
 const std::vector<std::string>& default_masked_paths();

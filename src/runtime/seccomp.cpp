@@ -2,6 +2,7 @@
 // follow the profile that containerd and Docker ship, so that an image behaves here as it does there.
 
 #include "runtime/seccomp.hpp"
+#include "runtime/seccomp_export.hpp"
 
 #include <errno.h>
 #include <linux/audit.h>
@@ -179,22 +180,20 @@ std::string newer_calls_are_missing(std::uint32_t last_known) {
   return std::string(reinterpret_cast<const char*>(prologue), sizeof prologue);
 }
 
-Result<std::string> export_program(const Filter& filter) {
+}  // namespace
+
+Result<std::string> export_seccomp(void* filter) {
   int fd = ::memfd_create("seccomp", MFD_CLOEXEC);
   if (fd < 0) return errno_error(errno, "memfd_create 'seccomp'");
   UniqueFd file(fd);
-  TRY(check(seccomp_export_bpf(filter.get(), fd), "export"));
+  TRY(check(seccomp_export_bpf(filter, fd), "export"));
   if (::lseek(fd, 0, SEEK_SET) < 0) return errno_error(errno, "seek in the filter");
-  std::string program =
-      newer_calls_are_missing(450);  // set_mempolicy_home_node, the last one of libseccomp 2.5.4
-  for (;;) {
+  for (std::string program;;) {
     TRY_ASSIGN(std::string part, sys::read_some(file, 65536, "seccomp filter"));
     if (part.empty()) return program;
     program += part;
   }
 }
-
-}  // namespace
 
 Result<std::string> default_seccomp(CapabilitySet capabilities) {
   Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)), seccomp_release);
@@ -206,7 +205,8 @@ Result<std::string> default_seccomp(CapabilitySet capabilities) {
   for (const Extra& extra : kExtras)
     if (capabilities.has(*capability_number(extra.capability))) TRY(allow(filter, extra.calls));
   TRY(allow_by_argument(filter, capabilities));
-  return export_program(filter);
+  TRY_ASSIGN(std::string program, export_seccomp(filter.get()));
+  return newer_calls_are_missing(450) + program;  // set_mempolicy_home_node, the last one of libseccomp 2.5.4
 }
 
 Result<std::string> SeccompProfiles::default_for(CapabilitySet capabilities) {

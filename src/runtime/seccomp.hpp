@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "base/mutex.hpp"
@@ -13,6 +14,10 @@ namespace skiff::runtime {
 /// with EPERM (clone3 with ENOSYS, so that C libraries fall back to clone). `capabilities` widen it as they
 /// do there. Costs about a millisecond; keep the result.
 Result<std::string> default_seccomp(CapabilitySet capabilities);
+
+/// A profile in the JSON form of Docker and the OCI runtimes, for a process with these capabilities. Invalid: it is not
+/// one.
+Result<std::string> seccomp_from_profile(std::string_view text, CapabilitySet capabilities);
 
 /// Default profiles that were made once. Any thread.
 class SeccompProfiles {

@@ -46,7 +46,7 @@ class CgroupTree {
   virtual Result<CgroupUsage> usage(const std::string& group) const = 0;
   /// How often the OOM killer struck in the group. 0 when the group is gone.
   virtual std::uint64_t oom_kills(const std::string& group) const = 0;
-  /// Only these devices ("c 1:3 rwm"; "a" for all). v2 has no such file and leaves devices as they are.
+  /// Only these devices ("c 1:3 rwm"; "a" for all). Where the kernel does not guard them they are left as they are.
   virtual Status allow_devices(const std::string& group, const std::vector<std::string>& rules) = 0;
 
   /// Directories whose cgroup.procs a process writes itself into to join (one on v2, one a controller on v1).
@@ -54,6 +54,8 @@ class CgroupTree {
   /// What a container mounts below /sys/fs/cgroup: {"cpu,cpuacct", ...} on v1, {""} on v2.
   virtual std::vector<std::string> mounts() const = 0;
   virtual bool unified() const = 0;
+  /// Whether allow_devices() has an effect: v1's controller, or v2 where this process may load eBPF programs.
+  virtual bool guards_devices() const = 0;
 
   Status add(const std::string& group, pid_t pid);
   /// Sends SIGKILL to every process in the group and below. A missing group is fine.

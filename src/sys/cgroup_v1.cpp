@@ -21,6 +21,7 @@ class CgroupV1 final : public CgroupTree {
   std::vector<std::string> directories(const std::string& group) const override;
   std::vector<std::string> mounts() const override { return folders_; }
   bool unified() const override { return false; }
+  bool guards_devices() const override { return std::ranges::find(folders_, "devices") != folders_.end(); }
 
  private:
   std::string file(std::string_view controller, const std::string& group, std::string_view name) const {

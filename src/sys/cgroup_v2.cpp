@@ -1,6 +1,7 @@
 #include "base/encoding.hpp"
 #include "sys/cgroup.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/device_program.hpp"
 
 namespace skiff::sys {
 namespace {
@@ -9,7 +10,8 @@ std::string or_max(std::int64_t number) { return number < 0 ? "max" : std::to_st
 
 class CgroupV2 final : public CgroupTree {
  public:
-  explicit CgroupV2(std::string root) : root_(std::move(root)) {}
+  explicit CgroupV2(std::string root)
+      : root_(std::move(root)), guards_devices_(load_device_program(device_program({}).value()).ok()) {}
 
   Status create(const std::string& group) override;
   Status set_limits(const std::string& group, const CgroupLimits& limits) override;
@@ -17,12 +19,13 @@ class CgroupV2 final : public CgroupTree {
   std::uint64_t oom_kills(const std::string& group) const override {
     return read_keyed(file(group, "memory.events"), "oom_kill");
   }
-  Status allow_devices(const std::string&, const std::vector<std::string>&) override { return ok(); }
+  Status allow_devices(const std::string& group, const std::vector<std::string>& rules) override;
   std::vector<std::string> directories(const std::string& group) const override {
     return {root_ + "/" + group};
   }
   std::vector<std::string> mounts() const override { return {""}; }
   bool unified() const override { return true; }
+  bool guards_devices() const override { return guards_devices_; }
 
  private:
   std::string file(const std::string& group, std::string_view name) const {
@@ -31,7 +34,15 @@ class CgroupV2 final : public CgroupTree {
   static void delegate(const std::string& directory);
 
   std::string root_;
+  const bool guards_devices_;
 };
+
+Status CgroupV2::allow_devices(const std::string& group, const std::vector<std::string>& rules) {
+  if (!guards_devices_) return ok();
+  TRY_ASSIGN(std::vector<std::uint64_t> text, device_program(rules));
+  TRY_ASSIGN(UniqueFd program, load_device_program(text));
+  return attach_device_program(root_ + "/" + group, program);
+}
 
 /// Hands the controllers down to the children of `directory`. One write each: a kernel without one of them
 /// refuses the whole line.

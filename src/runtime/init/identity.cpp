@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 
 #include "child.hpp"
+#include "paths.hpp"
 #include "users.hpp"
 
 namespace skiff::init {
@@ -73,21 +74,30 @@ void look_up(const Child& child, Identity& identity) {
   for (uint32_t group : process.groups) identity.groups.push(group);
 }
 
-void tell_identity(const Child& child, const Identity& identity) {
-  char text[1000];
-  int length = snprintf(text, sizeof text, "%u %u %u", identity.uid, identity.gid, identity.gid);
+/// The supplementary groups: the primary one first, as containerd has it, each once.
+void all_groups(const Identity& identity, Array<uint32_t>& groups) {
+  groups.push(identity.gid);
   for (uint32_t group : identity.groups) {
-    if (group == identity.gid || length > int{sizeof text} - 20) continue;
-    length += snprintf(text + length, sizeof text - static_cast<size_t>(length), " %u", group);
+    bool known = false;
+    for (uint32_t other : groups) known = known || other == group;
+    if (!known) groups.push(group);
   }
+}
+
+void tell_identity(const Child& child, const Identity& identity, const Array<uint32_t>& groups) {
+  char text[1000];
+  int length = snprintf(text, sizeof text, "%u %u", identity.uid, identity.gid);
+  for (uint32_t group : groups)
+    if (length < int{sizeof text} - 20)
+      length += snprintf(text + length, sizeof text - static_cast<size_t>(length), " %u", group);
   send_identity(child, text);
 }
 
-void change_ids(const Child& child, const Identity& identity) {
+void change_ids(const Child& child, const Identity& identity, const Array<uint32_t>& groups) {
   // Otherwise the change to another uid would empty the permitted set before set_capabilities can choose from
   // it.
   if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) fail(child, errno, "keep capabilities");
-  if (setgroups(identity.groups.size(), identity.groups.begin()) < 0) fail(child, errno, "setgroups");
+  if (setgroups(groups.size(), groups.begin()) < 0) fail(child, errno, "setgroups");
   if (setresgid(identity.gid, identity.gid, identity.gid) < 0) fail(child, errno, "setgid %u", identity.gid);
   if (setresuid(identity.uid, identity.uid, identity.uid) < 0) fail(child, errno, "setuid %u", identity.uid);
 }
@@ -143,8 +153,16 @@ const char* find_program(const Child& child, const char* name) {
   fail(child, 0, "exec: \"%s\": executable file not found in $PATH", name);
 }
 
+/// Never through /proc's magic links: /proc/self/fd/N could be a directory outside that is still open here. False with
+/// errno.
+bool try_enter(const char* path) {
+  Fd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Fd directory(open_in_root(root.get(), path, O_PATH | O_DIRECTORY));
+  return directory.valid() && fchdir(directory.get()) == 0;
+}
+
 void enter_directory(const Child& child) {
-  if (chdir(child.process->directory) < 0)
+  if (!try_enter(child.process->directory))
     fail(child, errno, "chdir to cwd (\"%s\") set in config.json failed", child.process->directory);
 }
 
@@ -170,15 +188,17 @@ void become_user_and_exec(const Child& child) {
   const ProcessSpec& process = *child.process;
   Identity identity;
   look_up(child, identity);
-  tell_identity(child, identity);
+  Array<uint32_t> groups;
+  all_groups(identity, groups);
+  tell_identity(child, identity, groups);
   char** environment = build_environment(child, identity);
   // Installing a filter without no-new-privileges takes CAP_SYS_ADMIN, so it comes before the capabilities
   // go.
   if (!process.no_new_privileges) install_seccomp(child);
   drop_bounding(child, process.capabilities.bounding);
-  bool entered = chdir(process.directory) == 0;
+  bool entered = try_enter(process.directory);
   if (!entered && errno != EACCES) enter_directory(child);
-  change_ids(child, identity);
+  change_ids(child, identity, groups);
   set_capabilities(child, process.capabilities);
   // A directory that root may not enter (a squashed network mount) but the user may.
   if (!entered) enter_directory(child);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 
 #include "child.hpp"
@@ -88,6 +89,11 @@ void mount_cgroups(const Child& child, const ContainerSpec& spec, int root) {
     if (!point.valid() || mount("cgroup", FdPath(point.get()).text, "cgroup", flags, controllers) < 0)
       warn(child, errno, "mount cgroup %s", controllers);
   }
+  mount_attr read_only{};
+  read_only.attr_set = MOUNT_ATTR_RDONLY;
+  Fd all(open_in_root(root, "/sys/fs/cgroup", O_PATH));
+  if (!spec.sys_read_write && mount_setattr(all.get(), "", AT_EMPTY_PATH, &read_only, sizeof read_only) < 0)
+    fail(child, errno, "make /sys/fs/cgroup read-only");
 }
 
 void mount_kernel_file_systems(const Child& child, const ContainerSpec& spec, int root,
@@ -110,11 +116,26 @@ void mount_kernel_file_systems(const Child& child, const ContainerSpec& spec, in
   mount_cgroups(child, spec, root);
 }
 
+/// What is mounted over /proc would decide what later steps, and every tool, read there.
+void refuse_proc(const Child& child, const MountSpec& mount_spec, int point) {
+  struct statfs info {};
+  constexpr long kProc = 0x9fa0;
+  if (fstatfs(point, &info) < 0 || info.f_type != kProc) return;
+  fail(child, 0, "\"%s\" cannot be mounted because it is inside /proc", mount_spec.target);
+}
+
+/// A copy of what `fd` is open on, over `path`. False with errno.
+bool bind_descriptor(int fd, const char* path) {
+  Fd tree(open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  return tree.valid() && move_mount(tree.get(), "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0;
+}
+
 void attach(const Child& child, int root, const MountSpec& mount_spec, int tree) {
   struct stat info {};
   bool directory = tree < 0 || (fstat(tree, &info) == 0 && S_ISDIR(info.st_mode));
   Fd point(make_in_root(root, mount_spec.target, directory));
   if (!point.valid()) fail(child, errno, "make mount point \"%s\"", mount_spec.target);
+  refuse_proc(child, mount_spec, point.get());
   if (tree < 0) {
     unsigned long flags = MS_NOSUID | MS_NODEV | (mount_spec.read_only ? MS_RDONLY : 0);
     if (mount(mount_spec.type, FdPath(point.get()).text, mount_spec.type, flags, mount_spec.options) < 0)
@@ -140,12 +161,13 @@ void enter_root(const Child& child, const char* root) {
   if (chdir("/") < 0) fail(child, errno, "chdir /");
 }
 
-void mask(const Child& child, const char* path) {
+/// `null` is our own /dev/null: the name may mean something else by now, if a volume is mounted at /dev.
+void mask(const Child& child, const char* path, int null) {
   struct stat info {};
   if (lstat(path, &info) < 0) return;  // kernels differ in what they have
   bool masked = S_ISDIR(info.st_mode)
                     ? mount("tmpfs", path, "tmpfs", MS_RDONLY | kNoExec, "size=0,nr_inodes=2") == 0
-                    : mount("/dev/null", path, nullptr, MS_BIND, nullptr) == 0;
+                    : bind_descriptor(null, path);
   if (!masked && errno != ENOENT) fail(child, errno, "mask %s", path);
 }
 
@@ -174,12 +196,13 @@ void build_root(const Child& child, const ContainerSpec& spec, const char* share
   Fd root(open(spec.root, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) fail(child, errno, "open the root file system");
   mount_kernel_file_systems(child, spec, root.get(), shared_memory);
+  Fd null(open_in_root(root.get(), "/dev/null", O_PATH));
   for (size_t i = 0; i < spec.mounts.size(); ++i) attach(child, root.get(), spec.mounts[i], trees[i]);
   for (const DeviceSpec& device : spec.devices) make_device(child, root.get(), device);
   // While the root is still writable.
   make_working_directory(child, root.get());
   enter_root(child, spec.root);
-  for (const char* path : spec.masked_paths) mask(child, path);
+  for (const char* path : spec.masked_paths) mask(child, path, null.get());
   for (const char* path : spec.read_only_paths) make_read_only(child, path);
   if (spec.read_only_root) {
     mount_attr change{};

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 
 #include "child.hpp"
+#include "paths.hpp"
 
 namespace skiff::init {
 
@@ -18,17 +19,16 @@ void open_terminal(const Child& child) {
   unsigned number = 0;
   if (ioctl(master, TIOCSPTLCK, &unlock) < 0 || ioctl(master, TIOCGPTN, &number) < 0)
     fail(child, errno, "unlock the terminal");
-  char name[32];
-  snprintf(name, sizeof name, "/dev/pts/%u", number);
-  int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (slave < 0) fail(child, errno, "open %s", name);
-  if (ioctl(slave, TIOCSCTTY, 0) < 0) fail(child, errno, "make %s the controlling terminal", name);
+  // By the master, not by name: the name may be a link that somebody put there.
+  int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0) fail(child, errno, "open terminal %u", number);
+  if (ioctl(slave, TIOCSCTTY, 0) < 0) fail(child, errno, "make terminal %u the controlling one", number);
   // So that isatty-by-name programs find it; only the container's first process has an empty /dev/console to
   // cover.
   if (getpid() == 1) {
-    int console = open("/dev/console", O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0620);
+    int console = open("/dev/console", O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0620);
+    if (console >= 0) mount(FdPath(slave).text, FdPath(console).text, nullptr, MS_BIND, nullptr);
     if (console >= 0) close(console);
-    mount(name, "/dev/console", nullptr, MS_BIND, nullptr);
   }
   send_terminal(child, master);
   close(master);

@@ -72,7 +72,7 @@ TEST_CASE("a container is what its process spec says") {
     spec.process.working_directory = "/made/here";
     CHECK(
         test.output_of(spec) ==
-        "uid=101(web) gid=102(web) groups=103(extra),2000\n/home/web\n/made/here\nCapEff:0000000000000000\n");
+        "uid=101(web) gid=102(web) groups=102(web),103(extra),2000\n/home/web\n/made/here\nCapEff:0000000000000000\n");
   }
   SECTION("user and group by number") {
     ContainerSpec spec = test.container("c", "id -u; id -g");
