@@ -105,7 +105,7 @@ int status_of(const Response& response) {
 }  // namespace
 
 Response Api::handle(const Request& request) {
-  Passage passage{request, parse_request_info(request), anonymous(), {}};
+  Passage passage{request, parse_request_info(request), anonymous(), {}, {}};
   const TimePoint start = options_.clock.now();
   const WallTime received = options_.clock.wall_now();
   Metrics::InFlight slot = metrics_.begin(passage.info);
@@ -125,7 +125,8 @@ Response Api::handle(const Request& request) {
     const registry::ServedKind* served = options_.registry.find(info.group, info.version, info.resource);
     const bool whole = served != nullptr && info.subresource.empty() && info.verb != "delete";
     options_.audit->record({request, info, passage.user, whole ? served->kind->type : nullptr, status_of(response),
-                            reply != nullptr ? reply->body.get() : nullptr, received, options_.clock.wall_now()});
+                            reply != nullptr ? reply->body.get() : nullptr, passage.audit_annotations, received,
+                            options_.clock.wall_now()});
   }
   return response;
 }
@@ -147,7 +148,7 @@ Result<Response> Api::answer(Passage& passage) {
 }
 
 Result<Response> Api::serve_resource(Passage& passage) {
-  const auto& [request, info, user, warnings] = passage;
+  const auto& [request, info, user, warnings, annotations] = passage;
   const registry::ServedKind* served = options_.registry.find(info.group, info.version, info.resource);
   if (served == nullptr) {
     if (documents()->discovery.has_version(info.group, info.version)) return resource_not_found();
@@ -167,6 +168,7 @@ Result<Response> Api::serve_resource(Passage& passage) {
   }
   Result<Response> response = verb.run(call);
   passage.warnings = std::move(call.context.warnings);
+  passage.audit_annotations = std::move(call.context.audit_annotations);
   return response;
 }
 

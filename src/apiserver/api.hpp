@@ -46,6 +46,7 @@ class Api {
     RequestInfo info;
     User user;
     std::vector<std::string> warnings;
+    std::map<std::string, std::string> audit_annotations;
   };
   Result<Response> answer(Passage& passage);
   Result<Response> serve_path(const Request& request);

@@ -87,6 +87,7 @@ void AuditLog::record(const AuditEntry& entry) {
   if (level_ >= AuditLevel::Request) put_body(event, "requestObject", json_of_body(entry), entry.info);
   if (level_ >= AuditLevel::RequestResponse && entry.response != nullptr)
     put_body(event, "responseObject", *entry.response, entry.info);
+  if (!entry.annotations.empty()) event["annotations"] = entry.annotations;
   event["requestReceivedTimestamp"] = text_of(entry.received);
   event["stageTimestamp"] = text_of(entry.answered);
   MutexLock lock(mutex_);

@@ -29,6 +29,7 @@ struct AuditEntry {
   const api::TypeInfo* type;         // of a body in protobuf; null: not known
   int code;
   const std::string* response;       // null: not a plain JSON answer
+  const std::map<std::string, std::string>& annotations;  // of admission
   WallTime received, answered;
 };
 

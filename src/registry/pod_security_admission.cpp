@@ -143,6 +143,12 @@ const api::Pod* pod_of(const Attributes& attributes) {
 
 Status evaluate(const Attributes& attributes, const PodShape& shape, const api::ObjectMeta& namespace_, bool enforced) {
   SecurityPolicy enforce = policy_of(namespace_, "enforce"), warning = policy_of(namespace_, "warn");
+  SecurityPolicy audited = policy_of(namespace_, "audit");
+  auto& notes = attributes.context.request.audit_annotations;
+  if (enforced) notes["pod-security.kubernetes.io/enforce-policy"] = enforce.text();
+  if (auto found = security_violations(audited, *shape.metadata, *shape.spec); !found.empty())
+    notes["pod-security.kubernetes.io/audit-violations"] =
+        fmt::format("would violate PodSecurity {}: {}", api::quote(audited.text()), details_of(found));
   if (enforced) {
     auto violations = security_violations(enforce, *shape.metadata, *shape.spec);
     if (!violations.empty())

@@ -30,6 +30,7 @@ struct RequestContext {
   std::string api_version;  // that the client speaks, for managedFields; "": the stored one
   bool force = false;       // server-side apply takes fields from other managers
   std::vector<std::string> warnings;  // out: texts of Warning headers
+  std::map<std::string, std::string> audit_annotations;  // out: what the audit log says besides
 };
 
 /// What a strategy function may ask of the cluster.

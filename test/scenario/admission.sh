@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What admission changes and refuses: limit ranges, quotas under parallel writes, pod security, webhooks; by a real kubectl.
 . "$(dirname "$0")/../support/scenario.sh"
-start_cluster
+start_cluster --audit-log "$TMPDIR/audit.log"
 
 # ---- LimitRange
 k create namespace limits >/dev/null
@@ -48,6 +48,10 @@ contains "baseline" "$(k -n secure run root --image=skiff/demo --privileged 2>&1
 contains "a warning" "$(k -n secure run plain --image=skiff/demo 2>&1)" \
   'Warning: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "plain" must set'
 contains "a template only warns" "$(k -n secure create deployment d --image=skiff/demo 2>&1)" 'deployment.apps/d created'
+k label namespace secure pod-security.kubernetes.io/audit=restricted >/dev/null
+k -n secure run noted --image=skiff/demo >/dev/null 2>&1
+contains "the audit log" "$(grep '"requestURI":"/api/v1/namespaces/secure/pods' "$TMPDIR/audit.log" | tail -n 1 | jq -r '.annotations[]')" \
+  'would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "noted" must set'
 contains "a stricter level" "$(k label --overwrite namespace secure pod-security.kubernetes.io/enforce=restricted 2>&1)" \
   'existing pods in namespace "secure" violate the new PodSecurity enforce level "restricted:latest"'
 contains "a level that is none" "$(k label namespace default pod-security.kubernetes.io/enforce=strict 2>&1)" \
