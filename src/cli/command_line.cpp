@@ -21,6 +21,7 @@ struct Command {
   Options options;
   int progress_fd = -1;
   std::vector<std::string> arguments;
+  ServiceQuestion service;
   std::function<int()> run;
 };
 
@@ -67,6 +68,14 @@ void add_image_commands(CLI::App& app, Command& command) {
   remove->add_option("NAME", command.arguments, "Names or ids")->required();
 }
 
+void add_service_command(CLI::App& app, Command& command) {
+  CLI::App* service = add(app, command, "service", "Print where a Service answers from this host",
+                          [&command] { return service_urls(command.options, command.service); });
+  service->add_option("NAME", command.service.name, "The Service")->required();
+  service->add_option("-n,--namespace", command.service.namespace_, "Its namespace")->capture_default_str();
+  service->add_flag("--url", command.service.only_urls, "Print nothing but the URLs");
+}
+
 void add_commands(CLI::App& app, Command& command) {
   CLI::App* starting = add(app, command, "start", "Create a cluster, or start a stopped one",
                            [&command] { return start(command.options); });
@@ -80,6 +89,7 @@ void add_commands(CLI::App& app, Command& command) {
   node->fallthrough();
   add(*node, command, "list", "List nodes", [&command] { return node_list(command.options); })->alias("ls");
   add_image_commands(app, command);
+  add_service_command(app, command);
   CLI::App* tool = add(app, command, "kubectl", "Run kubectl against a cluster: skiff kubectl get pods",
                        [&command] { return kubectl(command.options, command.arguments); });
   tool->prefix_command()->fallthrough(false);

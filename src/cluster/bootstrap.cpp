@@ -7,6 +7,7 @@
 #include "api/gen/storage.hpp"
 #include "apiserver/default_policy.hpp"
 #include "controllers/volume_directories.hpp"
+#include "proxy/ingress_routes.hpp"
 
 namespace skiff::cluster {
 namespace {
@@ -80,6 +81,15 @@ api::StorageClass standard_class() {
   return object;
 }
 
+// Ingresses without a class get this one.
+api::IngressClass ingress_class() {
+  api::IngressClass object;
+  object.metadata.name = "skiff";
+  object.metadata.annotations["ingressclass.kubernetes.io/is-default-class"] = "true";
+  object.spec.controller = proxy::kIngressController;
+  return object;
+}
+
 // By which aggregated API servers know users and the front proxy (--requestheader-* as kubeadm sets them).
 Status publish_authentication(client::Client& client, const Identity& identity) {
   const std::map<std::string, std::string> data = {
@@ -125,6 +135,7 @@ Status bootstrap_objects(client::Client& client, const Settings& settings, const
                                          "For pods that their node cannot do without."));
   });
   tasks.push_back([&] { return ensure(client, standard_class()); });
+  tasks.push_back([&] { return ensure(client, ingress_class()); });
   tasks.push_back([&] { return publish_authentication(client, identity); });
   return client::run_together(tasks);
 }
