@@ -203,11 +203,13 @@ std::string change_text(const State& from, const State& to) {
 
 }  // namespace
 
-PolicyRules::PolicyRules(UniqueFd node, PolicyRulesSpec spec) : node_(std::move(node)), spec_(std::move(spec)) {}
+PolicyRules::PolicyRules(std::unique_ptr<sys::NftSession> nft, PolicyRulesSpec spec)
+    : nft_(std::move(nft)), spec_(std::move(spec)) {}
 PolicyRules::~PolicyRules() = default;
 
-Result<std::unique_ptr<PolicyRules>> PolicyRules::open(UniqueFd node, PolicyRulesSpec spec) {
-  return std::unique_ptr<PolicyRules>(new PolicyRules(std::move(node), std::move(spec)));
+Result<std::unique_ptr<PolicyRules>> PolicyRules::open(const UniqueFd& node, PolicyRulesSpec spec) {
+  TRY_ASSIGN(std::unique_ptr<sys::NftSession> nft, sys::NftSession::open(node));
+  return std::unique_ptr<PolicyRules>(new PolicyRules(std::move(nft), std::move(spec)));
 }
 
 Status PolicyRules::apply(const NodePolicies& wanted) {
@@ -216,14 +218,14 @@ Status PolicyRules::apply(const NodePolicies& wanted) {
   auto next = std::make_unique<State>(State::of(wanted));
   if (applied_) {
     std::string text = change_text(*applied_, *next);
-    if (text.empty() || sys::run_nft(node_, text).ok()) {
+    if (text.empty() || nft_->run(text).ok()) {
       applied_ = std::move(next);
       return ok();
     }
     // Somebody else changed the table: replace it whole.
     applied_.reset();
   }
-  TRY(sys::run_nft(node_, frame_text(spec_) + change_text(State(), *next)));
+  TRY(nft_->run(frame_text(spec_) + change_text(State(), *next)));
   applied_ = std::move(next);
   return ok();
 }

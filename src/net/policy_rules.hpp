@@ -12,6 +12,10 @@
 #include "base/mutex.hpp"
 #include "net/address.hpp"
 
+namespace skiff::sys {
+class NftSession;
+}
+
 namespace skiff::net {
 
 struct AddressRange {
@@ -58,7 +62,8 @@ struct PolicyRulesSpec {
 /// object; the first apply() replaces what it finds.
 class PolicyRules {
  public:
-  static Result<std::unique_ptr<PolicyRules>> open(UniqueFd node, PolicyRulesSpec spec);
+  /// `node` is the node's namespace; it may be closed after the call.
+  static Result<std::unique_ptr<PolicyRules>> open(const UniqueFd& node, PolicyRulesSpec spec);
   ~PolicyRules();
 
   /// Makes the node's rules be `wanted`, in one transaction that holds only what changed: all or nothing.
@@ -66,9 +71,9 @@ class PolicyRules {
 
  private:
   struct State;
-  PolicyRules(UniqueFd node, PolicyRulesSpec spec);
+  PolicyRules(std::unique_ptr<sys::NftSession> nft, PolicyRulesSpec spec);
 
-  const UniqueFd node_;
+  const std::unique_ptr<sys::NftSession> nft_;
   const PolicyRulesSpec spec_;
   Mutex mutex_;
   std::unique_ptr<State> applied_ GUARDED_BY(mutex_);  // null before the first apply

@@ -173,12 +173,13 @@ struct ServiceRules::State {
   }
 };
 
-ServiceRules::ServiceRules(UniqueFd node, ServiceRulesSpec spec)
-    : node_(std::move(node)), spec_(std::move(spec)) {}
+ServiceRules::ServiceRules(UniqueFd node, std::unique_ptr<sys::NftSession> nft, ServiceRulesSpec spec)
+    : node_(std::move(node)), nft_(std::move(nft)), spec_(std::move(spec)) {}
 ServiceRules::~ServiceRules() = default;
 
 Result<std::unique_ptr<ServiceRules>> ServiceRules::open(UniqueFd node, ServiceRulesSpec spec) {
-  return std::unique_ptr<ServiceRules>(new ServiceRules(std::move(node), std::move(spec)));
+  TRY_ASSIGN(std::unique_ptr<sys::NftSession> nft, sys::NftSession::open(node));
+  return std::unique_ptr<ServiceRules>(new ServiceRules(std::move(node), std::move(nft), std::move(spec)));
 }
 
 Status ServiceRules::write_all(const RuleGroups& all) {
@@ -186,7 +187,7 @@ Status ServiceRules::write_all(const RuleGroups& all) {
   State::Change change;
   for (const auto& [name, rules] : all) next->set_group(name, rules, change);
   next->settle(spec_, change);
-  TRY(sys::run_nft(node_, service_table(spec_) + next->commit(change)));
+  TRY(nft_->run(service_table(spec_) + next->commit(change)));
   next->written = true;
   applied_ = std::move(next);
   return ok();
@@ -205,7 +206,7 @@ Status ServiceRules::change(const RuleGroups& groups) {
   applied_->settle(spec_, change);
   std::string text = applied_->commit(change);
   if (applied_->written && text.empty()) return ok();
-  applied_->written = applied_->written && sys::run_nft(node_, text).ok();
+  applied_->written = applied_->written && nft_->run(text).ok();
   // There is no table yet, or somebody else changed it: the whole of it, with this change.
   if (!applied_->written) TRY(write_all(applied_->all()));
   if (change.udp.empty()) return ok();
@@ -218,7 +219,7 @@ Status ServiceRules::change(const RuleGroups& groups) {
 Status ServiceRules::remove() {
   MutexLock lock(mutex_);
   applied_.reset();
-  TRY(sys::run_nft(node_, fmt::format("add table {0}\ndelete table {0}\n", kServiceTable)));
+  TRY(nft_->run(fmt::format("add table {0}\ndelete table {0}\n", kServiceTable)));
   return ok();
 }
 

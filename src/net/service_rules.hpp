@@ -14,6 +14,10 @@
 #include "base/mutex.hpp"
 #include "net/address.hpp"
 
+namespace skiff::sys {
+class NftSession;
+}
+
 namespace skiff::net {
 
 /// Where packets are caught. Without an address: on every address of the node (NodePort, hostPort).
@@ -63,10 +67,11 @@ class ServiceRules {
 
  private:
   struct State;
-  ServiceRules(UniqueFd node, ServiceRulesSpec spec);
+  ServiceRules(UniqueFd node, std::unique_ptr<sys::NftSession> nft, ServiceRulesSpec spec);
   Status write_all(const RuleGroups& all) REQUIRES(mutex_);
 
   const UniqueFd node_;
+  const std::unique_ptr<sys::NftSession> nft_;
   const ServiceRulesSpec spec_;
   Mutex mutex_;
   std::unique_ptr<State> applied_ GUARDED_BY(mutex_);  // null before the first call

@@ -29,7 +29,7 @@ struct Policies {
   std::unique_ptr<PolicyRules> rules[World::kNodes];
   explicit Policies(World& in) : world(in) {
     for (int i = 0; i < World::kNodes; ++i)
-      rules[i] = checked(PolicyRules::open(duplicate(world.nodes[i]), {.nodes = world.ranges.nodes, .answering = {}}));
+      rules[i] = checked(PolicyRules::open(world.nodes[i], {.nodes = world.ranges.nodes, .answering = {}}));
   }
 };
 
