@@ -38,6 +38,7 @@ void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
       ->check(CLI::IsMember({"None", "Metadata", "Request", "RequestResponse"}))
       ->capture_default_str();
   app.add_option("--pod-cidr", cluster.pod_cidr, "IPv4 range of pods, a /16");
+  app.add_option("--cluster-domain", cluster.cluster_domain, "DNS domain of the cluster")->capture_default_str();
   app.add_option("--service-cidr", cluster.service_cidr, "IPv4 range of services, a /16");
 }
 

@@ -143,6 +143,9 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
     nodes.push_back(std::move(node));
   }
   TRY(cluster::publish_api_endpoint(plane->client(), nodes[0]->address().str(), cluster::kNodeApiPort));
+  std::vector<std::string> addresses;
+  for (const auto& node : nodes) addresses.push_back(node->address().str());
+  TRY(cluster::publish_dns_endpoints(plane->client(), addresses));
   informers->start();
   controllers->start();
   scheduler->start();

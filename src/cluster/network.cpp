@@ -17,7 +17,8 @@ proxy::DnsRecordsSpec records_spec(const Settings& settings) {
   const std::string& domain = settings.config.cluster_domain;
   return {.domains = {domain, "cluster.internal"},
           .reverse = {settings.ranges().pods, settings.ranges().services},
-          .server = settings.service_address(kDnsHostPart)};
+          .server = settings.service_address(kDnsHostPart),
+          .host = settings.ranges().nodes.at(1)};
 }
 
 // Policies that let pods ask DNS name the pods that answer elsewhere.
@@ -47,6 +48,7 @@ Result<std::unique_ptr<ClusterNetwork>> ClusterNetwork::create(const Uses& uses,
   TRY_ASSIGN(network->host_, sys::open_namespace(sys::Namespace::Network));
   net::DnsServerSpec spec{.listen = {settings.service_address(kDnsHostPart), 53}};
   TRY_ASSIGN(network->dns_, net::DnsServer::start(network->host_, spec, network->records_));
+  network->dns_config_ = std::make_unique<proxy::DnsConfig>(uses.informers, network->events_, *network->dns_);
   return network;
 }
 
@@ -59,13 +61,12 @@ Status ClusterNetwork::add_node(const std::string& name, const UniqueFd& network
   TRY_ASSIGN(std::unique_ptr<net::ServiceRules> rules, net::ServiceRules::open(std::move(for_rules), spec));
   proxy_.add_node(name, *rules);
   rules_[name] = std::move(rules);
-  TRY_ASSIGN(UniqueFd for_policies, sys::duplicate(network));
   TRY_ASSIGN(policy_rules_[name],
-             net::PolicyRules::open(std::move(for_policies),
+             net::PolicyRules::open(network,
                                     {.nodes = settings_.ranges().nodes,
                                      .answering = {settings_.service_address(kDnsHostPart), settings_.ingress_address()}}));
   policies_.add_node(name, *policy_rules_[name]);
-  TRY(dns_->add_node(name, network));
+  TRY(dns_->add_node(name, network, address));
   {
     MutexLock lock(mutex_);
     addresses_[name] = address;
@@ -143,6 +144,7 @@ void ClusterNetwork::stop() {
   balancers_.stop();
   proxy_.stop();
   policies_.stop();
+  dns_config_.reset();
   dns_.reset();
   relays_.reset();
   http_.reset();

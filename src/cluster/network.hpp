@@ -13,6 +13,7 @@
 #include "net/relays.hpp"
 #include "net/policy_rules.hpp"
 #include "net/service_rules.hpp"
+#include "proxy/dns_config.hpp"
 #include "proxy/dns_records.hpp"
 #include "proxy/health_checks.hpp"
 #include "proxy/host_relays.hpp"
@@ -63,6 +64,7 @@ class ClusterNetwork {
   client::EventRecorder events_, ingress_events_;
   proxy::DnsRecords records_;
   std::unique_ptr<net::DnsServer> dns_;
+  std::unique_ptr<proxy::DnsConfig> dns_config_;
   std::map<std::string, std::unique_ptr<net::ServiceRules>> rules_;
   proxy::ServiceProxy proxy_;
   std::map<std::string, std::unique_ptr<net::PolicyRules>> policy_rules_;
