@@ -21,6 +21,12 @@ proxy::DnsRecordsSpec records_spec(const Settings& settings) {
           .host = settings.ranges().nodes.at(1)};
 }
 
+std::set<net::Ipv4> all_of(const net::Cidr& range) {
+  std::set<net::Ipv4> addresses;
+  for (std::uint32_t i = 0; i < range.size(); ++i) addresses.insert(range.at(i));
+  return addresses;
+}
+
 // Policies that let pods ask DNS name the pods that answer elsewhere.
 proxy::PolicyPod dns_as_pod(const Settings& settings) {
   return {.namespace_ = "kube-system",
@@ -39,7 +45,9 @@ ClusterNetwork::ClusterNetwork(const Uses& uses, const Settings& settings)
       records_(uses.informers, records_spec(settings)), proxy_(uses.informers, uses.clock),
       policies_(uses.informers, uses.clock, {dns_as_pod(settings)}),
       balancers_({uses.client, uses.informers, events_, uses.clock, [this](const auto& paths) { return uses_.host_network.set_paths(by_address(paths)); }},
-                 {.range = settings.ranges().balancers(), .reserved = {settings.ingress_address()}}) {}
+                 {.range = settings.ranges().balancers(), .reserved = all_of(settings.answered())}),
+      certificates_(uses.client, uses.clock, api::kind_of<api::Secret>(),
+                    {.namespace_ = "", .label_selector = "", .field_selector = "type=kubernetes.io/tls"}) {}
 
 ClusterNetwork::~ClusterNetwork() { stop(); }
 
@@ -48,7 +56,8 @@ Result<std::unique_ptr<ClusterNetwork>> ClusterNetwork::create(const Uses& uses,
   TRY_ASSIGN(network->host_, sys::open_namespace(sys::Namespace::Network));
   net::DnsServerSpec spec{.listen = {settings.service_address(kDnsHostPart), 53}};
   TRY_ASSIGN(network->dns_, net::DnsServer::start(network->host_, spec, network->records_));
-  network->dns_config_ = std::make_unique<proxy::DnsConfig>(uses.informers, network->events_, *network->dns_);
+  network->dns_config_ = std::make_unique<proxy::DnsConfig>(
+      proxy::DnsConfig::Parts{uses.client, uses.clock, network->events_, *network->dns_});
   return network;
 }
 
@@ -57,14 +66,16 @@ Status ClusterNetwork::add_node(const std::string& name, const UniqueFd& network
   net::ServiceRulesSpec spec{.services = settings_.ranges().services,
                              .balancers = settings_.ranges().balancers(),
                              .pods = settings_.ranges().pods,
-                             .local = {settings_.service_address(kDnsHostPart), settings_.ingress_address()}};
+                             .local = all_of(settings_.answered())};
+  spec.local.insert(settings_.service_address(kDnsHostPart));
   TRY_ASSIGN(std::unique_ptr<net::ServiceRules> rules, net::ServiceRules::open(std::move(for_rules), spec));
   proxy_.add_node(name, *rules);
   rules_[name] = std::move(rules);
   TRY_ASSIGN(policy_rules_[name],
              net::PolicyRules::open(network,
                                     {.nodes = settings_.ranges().nodes,
-                                     .answering = {settings_.service_address(kDnsHostPart), settings_.ingress_address()}}));
+                                     .answering = {settings_.service_address(kDnsHostPart)},
+                                     .answering_ranges = {settings_.answered()}}));
   policies_.add_node(name, *policy_rules_[name]);
   TRY(dns_->add_node(name, network, address));
   {
@@ -72,8 +83,9 @@ Status ClusterNetwork::add_node(const std::string& name, const UniqueFd& network
     addresses_[name] = address;
   }
   if (!relays_) TRY(serve_host(network, address));
-  TRY(http_->add_network(name, network, settings_.ingress_address()));
+  TRY(http_->add_network(name, network, settings_.answered()));
   ingress_->add_node(name);
+  gateways_->add_node(name);
   health_checks_->add_node(name, address);
   return ok();
 }
@@ -101,8 +113,12 @@ Status ClusterNetwork::serve_http(const UniqueFd& network, const std::vector<net
   TRY(http_->add_network("host", host_));
   front_ = std::make_unique<proxy::HttpFront>(*http_);
   ingress_ = std::make_unique<proxy::IngressController>(
-      proxy::IngressController::Parts{uses_.client, uses_.informers, ingress_events_, uses_.clock, *front_},
+      proxy::IngressController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), ingress_events_, uses_.clock, *front_},
       proxy::IngressControllerSpec{.address = settings_.ingress_address(), .listen = listen});
+  gateways_ = std::make_unique<proxy::GatewayController>(
+      proxy::GatewayController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), uses_.clock, *front_},
+      proxy::GatewayControllerSpec{
+          .addresses = settings_.answered(), .reserved = {settings_.ingress_address()}, .listen = listen});
   health_checks_ = std::make_unique<proxy::HealthChecks>(uses_.informers, uses_.clock, *front_);
   return ok();
 }
@@ -121,25 +137,32 @@ void ClusterNetwork::remove_node(const std::string& name) {
   policies_.remove_node(name);
   policy_rules_.erase(name);
   ingress_->remove_node(name);
+  gateways_->remove_node(name);
   health_checks_->remove_node(name);
   http_->remove_network(name);
   rules_.erase(name);
 }
 
 Status ClusterNetwork::start() {
+  certificates_.start();
+  dns_config_->start();
   proxy_.start();
   policies_.start();
   balancers_.start();
   if (!relays_) return ok();
   host_relays_->start();
   ingress_->start();
+  gateways_->start();
   health_checks_->start();
   return ok();
 }
 
 void ClusterNetwork::stop() {
+  certificates_.stop();
+  if (dns_config_) dns_config_->stop();
   if (host_relays_) host_relays_->stop();
   if (ingress_) ingress_->stop();
+  if (gateways_) gateways_->stop();
   if (health_checks_) health_checks_->stop();
   balancers_.stop();
   proxy_.stop();

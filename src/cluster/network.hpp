@@ -15,6 +15,7 @@
 #include "net/service_rules.hpp"
 #include "proxy/dns_config.hpp"
 #include "proxy/dns_records.hpp"
+#include "proxy/gateway_controller.hpp"
 #include "proxy/health_checks.hpp"
 #include "proxy/host_relays.hpp"
 #include "proxy/ingress_controller.hpp"
@@ -75,8 +76,10 @@ class ClusterNetwork {
   std::map<std::string, net::Ipv4> addresses_ GUARDED_BY(mutex_);  // of the nodes
   proxy::LoadBalancers balancers_;
   std::unique_ptr<net::HttpProxy> http_;
+  client::AnyInformer certificates_;  // Secrets of this type alone: others may be many
   std::unique_ptr<proxy::HttpFront> front_;
   std::unique_ptr<proxy::IngressController> ingress_;
+  std::unique_ptr<proxy::GatewayController> gateways_;
   std::unique_ptr<proxy::HealthChecks> health_checks_;
 };
 

@@ -140,7 +140,9 @@ class HttpProxy::Serving {
 };
 
 HttpProxy::HttpProxy(UniqueFd servers, std::unique_ptr<EventLoop> loop, Random& random)
-    : servers_(std::move(servers)), loop_(std::move(loop)), serving_(std::make_unique<Serving>(*loop_, random)) {}
+    : servers_(std::move(servers)),
+      loop_(std::move(loop)),
+      serving_(std::make_unique<Serving>(*loop_, random)) {}
 
 HttpProxy::~HttpProxy() = default;
 
@@ -156,12 +158,13 @@ Result<std::unique_ptr<HttpProxy>> HttpProxy::start(UniqueFd servers, Random& ra
   return proxy;
 }
 
-Status HttpProxy::add_network(const std::string& name, const UniqueFd& network, std::optional<Ipv4> address) {
+Status HttpProxy::add_network(const std::string& name, const UniqueFd& network,
+                              std::optional<Cidr> addresses) {
   TRY_ASSIGN(UniqueFd held, sys::duplicate(network));
-  if (address) {
+  if (addresses) {
     TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(network));
     TRY_ASSIGN(sys::Link lo, netlink->link("lo"));
-    TRY(netlink->add_address({lo.index, {address->value, 32}}));
+    TRY(netlink->add_address({lo.index, {addresses->base.value, addresses->length}}));
   }
   auto shared = std::make_shared<UniqueFd>(std::move(held));
   loop_->post([this, name, shared] { serving_->add_network(name, std::move(*shared)); });

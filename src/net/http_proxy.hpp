@@ -1,6 +1,6 @@
 #pragma once
-// A reverse proxy for HTTP/1: one thread that takes connections in any namespace and leads each request to one of
-// several servers, as routes say.
+// A reverse proxy for HTTP/1: one thread that takes connections in any namespace and leads each request to
+// one of several servers, as routes say.
 
 #include <map>
 #include <memory>
@@ -35,13 +35,14 @@ class HttpProxy {
   static Result<std::unique_ptr<HttpProxy>> start(UniqueFd servers, Random& random);
   ~HttpProxy();
 
-  /// Names a namespace to listen in. With an address, that is put on its loopback. Idempotent.
-  Status add_network(const std::string& name, const UniqueFd& network, std::optional<Ipv4> address = std::nullopt);
+  /// Names a namespace to listen in. With a range, all its addresses are put on its loopback. Idempotent.
+  Status add_network(const std::string& name, const UniqueFd& network,
+                     std::optional<Cidr> addresses = std::nullopt);
   /// Closes its listeners; connections go on.
   void remove_network(const std::string& name);
 
-  /// Makes the open ports be `wanted`; returns those that could not be opened, which are tried again by the next
-  /// call. Connections through a port that is closed end with their request.
+  /// Makes the open ports be `wanted`; returns those that could not be opened, which are tried again by the
+  /// next call. Connections through a port that is closed end with their request.
   std::vector<HttpListenerFailure> set_listeners(const std::vector<HttpListener>& wanted);
   /// From the next request on. Returns at once.
   void set_routes(std::shared_ptr<const HttpRoutes> routes);

@@ -1,5 +1,5 @@
-// Pods whose policies allow the same share a chain, named by what stands in it; sets have names of the caller's, so
-// that a pod that comes or goes is an element, whatever the number of policies that mean it.
+// Pods whose policies allow the same share a chain, named by what stands in it; sets have names of the
+// caller's, so that a pod that comes or goes is an element, whatever the number of policies that mean it.
 #include "net/policy_rules.hpp"
 
 #include <algorithm>
@@ -39,7 +39,8 @@ std::string range_list(const std::vector<AddressRange>& ranges) {
 void add_rules(std::string& rules, const PolicyAllow& allow, std::string_view peer) {
   std::vector<std::string> peers, ports;
   if (allow.anybody) peers.emplace_back("");
-  if (!allow.anybody && !allow.pods.empty()) peers.push_back(fmt::format("ip {} @{} ", peer, set_name(allow.pods)));
+  if (!allow.anybody && !allow.pods.empty())
+    peers.push_back(fmt::format("ip {} @{} ", peer, set_name(allow.pods)));
   if (!allow.anybody && !allow.ranges.empty())
     peers.push_back(fmt::format("ip {} {{ {} }} ", peer, range_list(allow.ranges)));
   for (const PortRange& port : allow.ports) ports.push_back(port_match(port) + " ");
@@ -57,7 +58,9 @@ std::string chain_rules(const std::vector<PolicyAllow>& allows, std::string_view
 std::string frame_text(const PolicyRulesSpec& spec) {
   std::string answering;
   for (Ipv4 address : spec.answering) answering += (answering.empty() ? "" : ", ") + address.str();
-  return fmt::format(R"(add table {0}
+  for (const Cidr& range : spec.answering_ranges) answering += (answering.empty() ? "" : ", ") + range.str();
+  return fmt::format(
+      R"(add table {0}
 delete table {0}
 table {0} {{
   map in_pods {{ type ipv4_addr : verdict; }}
@@ -83,8 +86,8 @@ table {0} {{
   }}
 }}
 )",
-                     kTable, spec.nodes.str(),
-                     answering.empty() ? "" : fmt::format("ip daddr {{ {} }} ip saddr vmap @out_pods", answering));
+      kTable, spec.nodes.str(),
+      answering.empty() ? "" : fmt::format("ip daddr {{ {} }} ip saddr vmap @out_pods", answering));
 }
 
 }  // namespace
@@ -97,8 +100,7 @@ std::vector<AddressRange> without(const Cidr& block, const std::vector<Cidr>& ex
   std::vector<AddressRange> ranges;
   std::uint64_t next = block.base.value, end = block.last().value;
   for (const Cidr& hole : holes) {
-    if (hole.base.value > next)
-      ranges.push_back({{static_cast<std::uint32_t>(next)}, {hole.base.value - 1}});
+    if (hole.base.value > next) ranges.push_back({{static_cast<std::uint32_t>(next)}, {hole.base.value - 1}});
     next = std::max<std::uint64_t>(next, std::uint64_t{hole.last().value} + 1);
   }
   if (next <= end) ranges.push_back({{static_cast<std::uint32_t>(next)}, {static_cast<std::uint32_t>(end)}});
@@ -159,7 +161,8 @@ Difference difference(const std::set<std::string>& from, const std::set<std::str
   return change;
 }
 
-Difference difference(const std::map<std::string, std::string>& from, const std::map<std::string, std::string>& to) {
+Difference difference(const std::map<std::string, std::string>& from,
+                      const std::map<std::string, std::string>& to) {
   Difference change;
   for (const auto& [key, chain] : from)
     if (auto next = to.find(key); next == to.end() || next->second != chain) change.out.push_back(key);
@@ -182,17 +185,21 @@ std::string chain_text(const std::string& name, const std::string& rules) {
 /// References go before what they refer to, and come after it.
 template <class State>
 std::string change_text(const State& from, const State& to) {
-  Difference in = difference(from.in, to.in), out = difference(from.out, to.out), self = difference(from.self, to.self);
-  std::string text = element_command("delete", "in_pods", in.out) + element_command("delete", "out_pods", out.out) +
+  Difference in = difference(from.in, to.in), out = difference(from.out, to.out),
+             self = difference(from.self, to.self);
+  std::string text = element_command("delete", "in_pods", in.out) +
+                     element_command("delete", "out_pods", out.out) +
                      element_command("delete", "self", self.out);
   for (const auto& [name, rules] : from.chains)
-    if (!to.chains.contains(name)) text += fmt::format("flush chain {0} {1}\ndelete chain {0} {1}\n", kTable, name);
+    if (!to.chains.contains(name))
+      text += fmt::format("flush chain {0} {1}\ndelete chain {0} {1}\n", kTable, name);
   for (const auto& [name, elements] : from.sets)
     if (!to.sets.contains(name)) text += fmt::format("delete set {} {}\n", kTable, name);
   for (const auto& [name, elements] : to.sets) {
     auto before = from.sets.find(name);
     if (before == from.sets.end()) text += fmt::format("add set {} {} {{ type ipv4_addr; }}\n", kTable, name);
-    Difference change = difference(before == from.sets.end() ? std::set<std::string>() : before->second, elements);
+    Difference change =
+        difference(before == from.sets.end() ? std::set<std::string>() : before->second, elements);
     text += element_command("delete", name, change.out) + element_command("add", name, change.in);
   }
   for (const auto& [name, rules] : to.chains)

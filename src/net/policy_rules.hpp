@@ -34,10 +34,10 @@ struct PortRange {
 
 /// Connections that are allowed: peer and port must both match.
 struct PolicyAllow {
-  bool anybody = false;               // whoever the peer is
-  std::string pods;                   // the name of a set of addresses; empty: none
+  bool anybody = false;  // whoever the peer is
+  std::string pods;      // the name of a set of addresses; empty: none
   std::vector<AddressRange> ranges;
-  std::vector<PortRange> ports;       // none: all, of every protocol
+  std::vector<PortRange> ports;  // none: all, of every protocol
   auto operator<=>(const PolicyAllow&) const = default;
 };
 
@@ -54,12 +54,14 @@ struct NodePolicies {
 };
 
 struct PolicyRulesSpec {
-  Cidr nodes;                // the cluster's nodes and the host's side of them: always let in
-  std::set<Ipv4> answering;  // addresses on the node that count as pods' (DNS): egress to them is looked at
+  Cidr nodes;  // the cluster's nodes and the host's side of them: always let in
+  // Addresses on the node that count as somebody else's (DNS, ingress): egress to them is looked at.
+  std::set<Ipv4> answering;
+  std::vector<Cidr> answering_ranges{};
 };
 
-/// Packets of connections that stand are not looked at again. Calls are serialised; any thread. Rules outlive this
-/// object; the first apply() replaces what it finds.
+/// Packets of connections that stand are not looked at again. Calls are serialised; any thread. Rules outlive
+/// this object; the first apply() replaces what it finds.
 class PolicyRules {
  public:
   /// `node` is the node's namespace; it may be closed after the call.

@@ -59,7 +59,8 @@ Result<net::Endpoint> server(const std::string& text) {
   if (mark != std::string::npos) {
     const char* last = text.data() + text.size();
     auto [end, failure] = std::from_chars(text.data() + mark + 1, last, port);
-    if (failure != std::errc() || end != last || port == 0) return error(Code::Invalid, "'{}' is no server", text);
+    if (failure != std::errc() || end != last || port == 0)
+      return error(Code::Invalid, "'{}' is no server", text);
   }
   if (!address.ok()) return error(Code::Invalid, "'{}' is no server's address", text);
   return net::Endpoint{address.value(), port};
@@ -103,10 +104,12 @@ std::string entry(const client::Ref<api::ConfigMap>& map, const char* key) {
 
 }  // namespace
 
-Result<net::DnsUpstreams> parse_dns_upstreams(const std::string& stub_domains, const std::string& name_servers) {
+Result<net::DnsUpstreams> parse_dns_upstreams(const std::string& stub_domains,
+                                              const std::string& name_servers) {
   net::DnsUpstreams upstreams;
   if (!stub_domains.empty())
-    if (Status read = read_zones(stub_domains, upstreams); !read.ok()) return Error(std::move(read).error()).in("stubDomains");
+    if (Status read = read_zones(stub_domains, upstreams); !read.ok())
+      return Error(std::move(read).error()).in("stubDomains");
   if (name_servers.empty()) return upstreams;
   Reader reader(name_servers);
   TRY_ASSIGN(std::vector<std::string> texts, reader.list());
@@ -115,18 +118,18 @@ Result<net::DnsUpstreams> parse_dns_upstreams(const std::string& stub_domains, c
   return upstreams;
 }
 
-DnsConfig::DnsConfig(client::Informers& informers, client::EventRecorder& events, net::DnsServer& server)
-    : events_(events), server_(server) {
-  informers.of<api::ConfigMap>().on_change([this](const auto& before, const auto& now) {
-    const api::ObjectMeta& metadata = (now ? now : before)->metadata;
-    if (metadata.namespace_ == "kube-system" && metadata.name == "kube-dns") take(now);
-  });
+DnsConfig::DnsConfig(Parts parts)
+    : parts_(parts),
+      map_(parts.client, parts.clock, api::kind_of<api::ConfigMap>(),
+           {.namespace_ = "kube-system", .label_selector = "", .field_selector = "metadata.name=kube-dns"}) {
+  client::Informer<api::ConfigMap>(map_).on_change([this](const auto&, const auto& now) { take(now); });
 }
 
 void DnsConfig::take(const client::Ref<api::ConfigMap>& map) {
-  Result<net::DnsUpstreams> upstreams = parse_dns_upstreams(entry(map, "stubDomains"), entry(map, "upstreamNameservers"));
-  if (upstreams.ok()) return server_.set_upstreams(std::move(upstreams).value());
-  events_.warning(client::reference_to(map), "InvalidConfiguration",
+  Result<net::DnsUpstreams> upstreams =
+      parse_dns_upstreams(entry(map, "stubDomains"), entry(map, "upstreamNameservers"));
+  if (upstreams.ok()) return parts_.server.set_upstreams(std::move(upstreams).value());
+  parts_.events.warning(client::reference_to(map), "InvalidConfiguration",
                   upstreams.error().message() + "; cluster DNS goes on as before");
 }
 

@@ -12,21 +12,30 @@
 
 namespace skiff::proxy {
 
-/// {"acme.local": ["1.2.3.4", "1.2.3.4:5353"]} and ["8.8.8.8"]. Empty texts are no wishes. Invalid: says what is
-/// not understood. Pure.
-Result<net::DnsUpstreams> parse_dns_upstreams(const std::string& stub_domains, const std::string& name_servers);
+/// {"acme.local": ["1.2.3.4", "1.2.3.4:5353"]} and ["8.8.8.8"]. Empty texts are no wishes. Invalid: says what
+/// is not understood. Pure.
+Result<net::DnsUpstreams> parse_dns_upstreams(const std::string& stub_domains,
+                                              const std::string& name_servers);
 
-/// Follows the ConfigMap: what cannot be read becomes an event, and leaves what was. Construct before
-/// Informers::start(). The server must outlive the informers.
+/// Follows the ConfigMap: what cannot be read becomes an event, and leaves what was.
 class DnsConfig {
  public:
-  DnsConfig(client::Informers& informers, client::EventRecorder& events, net::DnsServer& server);
+  struct Parts {
+    client::Client& client;
+    Clock& clock;
+    client::EventRecorder& events;
+    net::DnsServer& server;
+  };
+  explicit DnsConfig(Parts parts);
+
+  void start() { map_.start(); }
+  void stop() { map_.stop(); }
 
  private:
   void take(const client::Ref<api::ConfigMap>& map);
 
-  client::EventRecorder& events_;
-  net::DnsServer& server_;
+  Parts parts_;
+  client::AnyInformer map_;  // of this one
 };
 
 }  // namespace skiff::proxy

@@ -13,7 +13,8 @@ class JoinedRoutes final : public net::HttpRoutes {
 
   net::HttpDecision decide(const net::HttpQuestion& question) const override {
     const net::HttpRoutes* part = find(question.listener);
-    return part == nullptr ? net::HttpAnswer{.status = 503, .headers = {}, .body = ""} : part->decide(question);
+    return part == nullptr ? net::HttpAnswer{.status = 503, .headers = {}, .body = ""}
+                           : part->decide(question);
   }
   std::shared_ptr<const net::TlsCertificate> certificate(const std::string& listener,
                                                          const std::string& name) const override {
@@ -30,6 +31,13 @@ class JoinedRoutes final : public net::HttpRoutes {
 };
 
 }  // namespace
+
+client::Ref<api::Secret> find_certificate(const client::Informer<api::Secret>& certificates, client::Client& client,
+                                          const client::ObjectKey& key) {
+  if (client::Ref<api::Secret> known = certificates.get(key)) return known;
+  Result<client::Ref<api::Secret>> asked = client.get<api::Secret>(key);
+  return asked.ok() ? asked.value() : nullptr;
+}
 
 std::vector<net::HttpListenerFailure> HttpFront::set(const std::string& part,
                                                      std::vector<net::HttpListener> listeners,

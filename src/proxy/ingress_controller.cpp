@@ -36,7 +36,7 @@ IngressController::IngressController(Parts parts, IngressControllerSpec spec)
       classes_(parts.informers.of<api::IngressClass>()),
       services_(parts.informers.of<api::Service>()),
       slices_(parts.informers.of<api::EndpointSlice>()),
-      secrets_(parts.informers.of<api::Secret>()),
+      secrets_(parts.certificates),
       changes_(parts.clock) {
   ingresses_.add_index("services", [](const api::Ingress& ingress) { return services_of(ingress); });
   ingresses_.add_index("secrets", [](const api::Ingress& ingress) { return secrets_of(ingress); });
@@ -57,9 +57,12 @@ void IngressController::watch_changes() {
   services_.on_change([used_service](const auto& before, const auto& now) {
     if (!before || !now || !(before->spec == now->spec)) used_service(client::key_of(now ? *now : *before));
   });
-  slices_.on_change([used_service](const auto& before, const auto& now) { used_service(service_of(now ? *now : *before)); });
+  slices_.on_change([used_service](const auto& before, const auto& now) {
+    used_service(service_of(now ? *now : *before));
+  });
   secrets_.on_change([this](const auto& before, const auto& now) {
-    if (!ingresses_.by_index("secrets", client::key_of(now ? *now : *before).str()).empty()) changes_.changed();
+    if (!ingresses_.by_index("secrets", client::key_of(now ? *now : *before).str()).empty())
+      changes_.changed();
   });
 }
 
@@ -126,8 +129,10 @@ bool IngressController::settle() {
 IngressView IngressController::view(const Ingresses& ingresses) {
   if (!own_ && !ingresses.empty()) {
     auto made = net::TlsCertificate::self_signed("skiff ingress: no certificate for this host");
-    if (made.ok()) own_ = std::move(made).value();
-    else log::error("ingress", "{}", made.error().message());
+    if (made.ok())
+      own_ = std::move(made).value();
+    else
+      log::error("ingress", "{}", made.error().message());
   }
   return {.ingresses = ingresses,
           .lookup = {[this](const ObjectKey& key) { return services_.get(key); },
@@ -139,7 +144,7 @@ IngressView IngressController::view(const Ingresses& ingresses) {
 
 /// Parsed once a version of the Secret.
 Result<CertificateTable::Certificate> IngressController::certificate(const ObjectKey& key) {
-  Ref<api::Secret> secret = secrets_.get(key);
+  Ref<api::Secret> secret = find_certificate(secrets_, parts_.client, key);
   if (!secret) {
     certificates_.erase(key);
     return error(Code::NotFound, "Secret {} does not exist", key.str());
@@ -176,7 +181,8 @@ bool IngressController::settle_statuses(const Ingresses& served) {
   bool settled = true;
   auto settle_one = [&](const api::Ingress& ingress, bool is_served) {
     Status written = write_status(ingress, is_served);
-    if (!written.ok()) log::warning("ingress", "{}: {}", client::key_of(ingress).str(), written.error().message());
+    if (!written.ok())
+      log::warning("ingress", "{}: {}", client::key_of(ingress).str(), written.error().message());
     settled = settled && written.ok();
   };
   for (const Ref<api::Ingress>& ingress : served) {
@@ -184,7 +190,8 @@ bool IngressController::settle_statuses(const Ingresses& served) {
     settle_one(*ingress, true);
   }
   for (const Ref<api::Ingress>& ingress : ingresses_.list())
-    if (!ours.contains(ingress->metadata.uid) && !ingress->metadata.deletionTimestamp) settle_one(*ingress, false);
+    if (!ours.contains(ingress->metadata.uid) && !ingress->metadata.deletionTimestamp)
+      settle_one(*ingress, false);
   return settled;
 }
 
@@ -229,7 +236,8 @@ void IngressController::report(const Ingresses& served, const std::vector<Ingres
   }
   for (const IngressProblem& problem : all)
     if (!reported_.contains(problem) && by_key.contains(problem.ingress))
-      parts_.events.warning(client::reference_to(by_key.at(problem.ingress)), problem.reason, problem.message);
+      parts_.events.warning(client::reference_to(by_key.at(problem.ingress)), problem.reason,
+                            problem.message);
   reported_ = std::move(all);
   synced_ = std::move(synced);
 }

@@ -23,13 +23,14 @@ struct IngressControllerSpec {
   std::uint16_t http_port = 80, https_port = 443;
 };
 
-/// Ports are open while there is an Ingress of ours. One that somebody else has becomes an event on each Ingress
-/// and is tried again every ten seconds. Construct before Informers::start(), start() after.
+/// Ports are open while there is an Ingress of ours. One that somebody else has becomes an event on each
+/// Ingress and is tried again every ten seconds. Construct before Informers::start(), start() after.
 class IngressController {
  public:
   struct Parts {
     client::Client& client;
     client::Informers& informers;
+    client::Informer<api::Secret> certificates;  // those of type kubernetes.io/tls
     client::EventRecorder& events;
     Clock& clock;
     HttpFront& front;
