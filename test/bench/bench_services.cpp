@@ -1,6 +1,6 @@
-// What Services cost: the time a change takes to reach the kernel, and what a connection's first packet waits for,
-// with 10, 1,000 and 10,000 services of 5 endpoints each. Run it in scripts/sandbox: it needs root, and makes a network
-// namespace of its own.
+// What Services cost: the time a change takes to reach the kernel, and what a connection's first packet waits
+// for, with 10, 1,000 and 10,000 services of 5 endpoints each. Run it in scripts/sandbox: it needs root, and
+// makes a network namespace of its own.
 //   bench_services [SERVICES...]
 
 #include <poll.h>
@@ -56,7 +56,8 @@ Figures figures(std::vector<double> all) {
 std::vector<ServiceRule> service(std::uint32_t index, bool real) {
   ServiceRule rule{.id = std::to_string(index), .frontends = {{kServices.at(index + 100), 80}}};
   for (std::uint32_t i = 0; i < kEndpoints; ++i)
-    rule.backends.push_back({real ? kServer : Ipv4{parse_ipv4("10.200.0.0").value().value + index * 8 + i}, kPort});
+    rule.backends.push_back(
+        {real ? kServer : Ipv4{parse_ipv4("10.200.0.0").value().value + index * 8 + i}, kPort});
   return {rule};
 }
 
@@ -64,7 +65,10 @@ std::vector<ServiceRule> service(std::uint32_t index, bool real) {
 class Listener {
  public:
   explicit Listener(const UniqueFd& network)
-      : socket_(checked(sys::in_network(network, [] { return open_listener(Protocol::Tcp, {kServer, kPort}); }))),
+      : socket_(checked(sys::in_network(network,
+                                        [] {
+                                          return open_listener(Protocol::Tcp, {kServer, kPort});
+                                        }))),
         wake_(checked(sys::make_pipe())),
         thread_([this] { run(); }) {}
   ~Listener() { wake_.write.reset(); }
@@ -113,16 +117,18 @@ void measure(std::uint32_t count) {
   Figures change = figures(std::move(changes));
   Figures direct = connect_times(network, {kServer, kPort});
   Figures through = connect_times(network, {kServices.at(count + 99), 80});
-  std::printf("%8u %10.1f ms %8.2f %8.2f ms %10.3f %8.3f ms %10.3f %8.3f ms\n", count, whole, change.p50, change.p99,
-              direct.p50, direct.p99, through.p50, through.p99);
+  std::printf("%8u %10.1f ms %8.2f %8.2f ms %10.3f %8.3f ms %10.3f %8.3f ms\n", count, whole, change.p50,
+              change.p99, direct.p50, direct.p99, through.p50, through.p99);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::printf("%8s %13s %20s %23s %23s\n", "services", "all at once", "change p50, p99", "connect directly", "through a service");
+  std::printf("%8s %13s %20s %23s %23s\n", "services", "all at once", "change p50, p99", "connect directly",
+              "through a service");
   std::vector<std::uint32_t> counts = {10, 1000, 10000};
   if (argc > 1) counts.clear();
-  for (int i = 1; i < argc; ++i) counts.push_back(static_cast<std::uint32_t>(std::max(2, std::atoi(argv[i]))));
+  for (int i = 1; i < argc; ++i)
+    counts.push_back(static_cast<std::uint32_t>(std::max(2, std::atoi(argv[i]))));
   for (std::uint32_t count : counts) measure(count);
 }
