@@ -54,7 +54,8 @@ void DnsForwarder::set_upstreams(DnsUpstreams upstreams) {
 
 std::vector<Endpoint> DnsForwarder::servers_for(const std::string& name) {
   for (std::string_view zone = name; !zone.empty();) {
-    if (auto found = upstreams_.zones.find(std::string(zone)); found != upstreams_.zones.end()) return found->second;
+    if (auto found = upstreams_.zones.find(std::string(zone)); found != upstreams_.zones.end())
+      return found->second;
     size_t dot = zone.find('.');
     zone = dot == std::string_view::npos ? std::string_view() : zone.substr(dot + 1);
   }

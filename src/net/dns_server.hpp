@@ -37,8 +37,8 @@ class DnsServer {
   /// Answers no more; what waits for a resolver is dropped.
   ~DnsServer();
 
-  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP, and on `address` of
-  /// the node too. Idempotent per id.
+  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP, and on `address`
+  /// of the node too. Idempotent per id.
   Status add_node(const std::string& id, const UniqueFd& node, std::optional<Ipv4> address = std::nullopt);
   /// Stops listening; a node that was not added is fine.
   void remove_node(const std::string& id);

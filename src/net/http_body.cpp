@@ -6,7 +6,7 @@
 namespace skiff::net {
 namespace {
 
-constexpr size_t kMaxSizeLine = 1024;      // extensions of a chunk are dropped
+constexpr size_t kMaxSizeLine = 1024;  // extensions of a chunk are dropped
 constexpr size_t kMaxTrailer = 16 << 10;
 constexpr std::uint64_t kMaxChunk = std::uint64_t{1} << 48;
 
@@ -30,7 +30,8 @@ bool HttpBodyReader::step(std::string_view& in, std::string& out) {
       if (framing_.kind == HttpFraming::Kind::Chunked) return take_data(in, out, State::ChunkEnd);
       if (framing_.kind == HttpFraming::Kind::UntilClose) left_ = in.size();
       return take_data(in, out, framing_.kind == HttpFraming::Kind::Length ? State::Done : State::Data);
-    case State::ChunkSize: return take_chunk_size(in);
+    case State::ChunkSize:
+      return take_chunk_size(in);
     case State::ChunkEnd:
       if (in.size() < 2) return false;
       state_ = in.starts_with("\r\n") ? State::ChunkSize : State::Broken;
@@ -46,7 +47,8 @@ bool HttpBodyReader::step(std::string_view& in, std::string& out) {
       return true;
     }
     case State::Done:
-    case State::Broken: return false;
+    case State::Broken:
+      return false;
   }
   return false;
 }
@@ -78,8 +80,8 @@ bool HttpBodyReader::take_chunk_size(std::string_view& in) {
   std::string_view rest(stop, static_cast<size_t>(line.data() + line.size() - stop));
   bool ends = rest == "\r" || (rest.ends_with('\r') && (rest.front() == ';' || rest.front() == ' ') &&
                                rest.find('\r') == rest.size() - 1);
-  if (failure != std::errc() || stop == line.data() || line.front() == '-' || !ends || line.size() > kMaxSizeLine ||
-      size > kMaxChunk) {
+  if (failure != std::errc() || stop == line.data() || line.front() == '-' || !ends ||
+      line.size() > kMaxSizeLine || size > kMaxChunk) {
     state_ = State::Broken;
     return false;
   }

@@ -1,6 +1,6 @@
-// Two byte streams and a state. Every event sets a flag and calls pump(), which moves bytes until nothing moves:
-// there is one place where things happen in order, whatever order they were heard of. A side is read only while
-// the other side's buffer has room, so a slow reader slows the writer, not the memory.
+// Two byte streams and a state. Every event sets a flag and calls pump(), which moves bytes until nothing
+// moves: there is one place where things happen in order, whatever order they were heard of. A side is read
+// only while the other side's buffer has room, so a slow reader slows the writer, not the memory.
 #include "net/http_connection.hpp"
 
 #include <errno.h>
@@ -24,8 +24,8 @@ constexpr Duration kTunnelPatience = 1h;
 constexpr Duration kDrainPatience = 2s;
 
 bool is_idempotent(const std::string& method) {
-  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" || method == "DELETE" ||
-         method == "TRACE";
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
+         method == "DELETE" || method == "TRACE";
 }
 
 }  // namespace
@@ -90,16 +90,23 @@ void HttpConnection::end() {
 bool HttpConnection::advance() {
   bool moved = read_client();
   switch (phase_) {
-    case Phase::Head: moved = take_head() || moved; break;
-    case Phase::Connecting: break;
+    case Phase::Head:
+      moved = take_head() || moved;
+      break;
+    case Phase::Connecting:
+      break;
     case Phase::Exchange:
       moved = pass_request_body() || moved;
       if (phase_ == Phase::Exchange) moved = write_server() || moved;
       if (phase_ == Phase::Exchange) moved = read_server() || moved;
       if (phase_ == Phase::Exchange) moved = take_answer() || moved;
       break;
-    case Phase::Tunnel: moved = tunnel() || moved; break;
-    case Phase::Draining: drain(); break;
+    case Phase::Tunnel:
+      moved = tunnel() || moved;
+      break;
+    case Phase::Draining:
+      drain();
+      break;
   }
   return write_client() || moved;
 }
@@ -209,7 +216,8 @@ void HttpConnection::decide() {
   if (!shared_.routes) return refuse(503);
   HttpDecision decision = shared_.routes->decide({request_, *path, query, facts_.tls, facts_.listener});
   // The body of a request that is not passed on is not worth its bytes: the connection ends instead.
-  if (HttpAnswer* own = std::get_if<HttpAnswer>(&decision)) return answer(*own, keep_alive_ && request_body_.done());
+  if (HttpAnswer* own = std::get_if<HttpAnswer>(&decision))
+    return answer(*own, keep_alive_ && request_body_.done());
   forward_ = std::get<HttpForward>(std::move(decision));
   if (forward_.max_body != 0 && request_.body.length > forward_.max_body) return refuse(413);
   if (!forward_.backends || forward_.backends->endpoints.empty())
@@ -234,7 +242,8 @@ void HttpConnection::answer(const HttpAnswer& what, bool keep_alive) {
 void HttpConnection::connect_next() {
   close_server();
   const std::vector<Endpoint>& servers = forward_.backends->endpoints;
-  // A connection that waits is used first: only by requests that can be sent again if it turns out to be gone.
+  // A connection that waits is used first: only by requests that can be sent again if it turns out to be
+  // gone.
   bool again = is_idempotent(request_.method) && request_body_.done() && request_.upgrade.empty();
   while (tries_ < std::min(kMaxTries, servers.size() + 1)) {
     server_address_ = servers[(first_ + tries_) % servers.size()];
@@ -254,15 +263,17 @@ void HttpConnection::begin_on(UniqueFd socket, bool connected) {
   server_readable_ = server_blocked_ = server_at_end_ = false;
   server_watched_ = connected ? ~0U : 0;  // a waiting one is watched by others still
   server_in_.clear();
-  server_out_ = forwarded_request(request_, forward_, facts_,
-                                  fmt::format("{:016x}{:016x}", shared_.random.next(), shared_.random.next()));
+  server_out_ =
+      forwarded_request(request_, forward_, facts_,
+                        fmt::format("{:016x}{:016x}", shared_.random.next(), shared_.random.next()));
   request_sent_ = request_body_.done();
   answer_.reset();
   phase_ = connected ? Phase::Exchange : Phase::Connecting;
   allow(connected ? forward_.answer_timeout : forward_.connect_timeout);
 }
 
-/// Whether the request may be sent to another server: none has begun to answer, and none can have acted on it.
+/// Whether the request may be sent to another server: none has begun to answer, and none can have acted on
+/// it.
 bool HttpConnection::replayable() const {
   if (answer_ || !server_in_.empty() || request_body_.size() > 0) return false;
   return !server_reached_ || (is_idempotent(request_.method) && request_body_.done());
@@ -288,8 +299,10 @@ bool HttpConnection::pass_request_body() {
     return true;
   }
   bool chunked = request_.body.kind == HttpFraming::Kind::Chunked;
-  if (chunked) append_chunk(server_out_, data);
-  else server_out_ += data;
+  if (chunked)
+    append_chunk(server_out_, data);
+  else
+    server_out_ += data;
   if (request_body_.done()) {
     request_sent_ = true;
     if (chunked) server_out_ += kLastChunk;
@@ -336,8 +349,10 @@ bool HttpConnection::pass_answer_body() {
   std::string data;
   if (client_out_.size() < kBuffer) answer_body_.take(server_in_, data);
   if (server_at_end_ && server_in_.empty()) answer_body_.end();
-  if (delivery_ == HttpDelivery::Chunked) append_chunk(client_out_, data);
-  else client_out_ += data;
+  if (delivery_ == HttpDelivery::Chunked)
+    append_chunk(client_out_, data);
+  else
+    client_out_ += data;
   // Half an answer has no other end than this, so that nobody takes it for a whole one.
   if (answer_body_.broken()) ended_ = true;
   if (!answer_body_.done()) return !data.empty();
@@ -347,8 +362,8 @@ bool HttpConnection::pass_answer_body() {
 }
 
 void HttpConnection::finish_exchange() {
-  bool reusable = answer_->keep_alive && answer_->body.kind != HttpFraming::Kind::UntilClose && request_sent_ &&
-                  server_out_.empty() && server_in_.empty() && !server_at_end_;
+  bool reusable = answer_->keep_alive && answer_->body.kind != HttpFraming::Kind::UntilClose &&
+                  request_sent_ && server_out_.empty() && server_in_.empty() && !server_at_end_;
   if (reusable) {
     server_watched_ = 0;
     shared_.upstreams.give(server_address_, std::move(server_));
@@ -423,7 +438,8 @@ bool HttpConnection::watch_client() {
 
 bool HttpConnection::watch_server() {
   bool connecting = phase_ == Phase::Connecting;
-  bool reading = !connecting && !server_at_end_ && server_in_.size() < kBuffer && client_out_.size() < kBuffer;
+  bool reading =
+      !connecting && !server_at_end_ && server_in_.size() < kBuffer && client_out_.size() < kBuffer;
   bool writing = connecting || (server_blocked_ && !server_out_.empty());
   std::uint32_t events = (reading ? std::uint32_t{EPOLLIN} : 0U) | (writing ? std::uint32_t{EPOLLOUT} : 0U);
   if (events == server_watched_) return true;
@@ -451,19 +467,25 @@ void HttpConnection::on_deadline() {
   if (std::chrono::steady_clock::now() < deadline_) return arm_timer();
   switch (phase_) {
     case Phase::Head:
-      if (client_in_.empty()) ended_ = true;
-      else request_ = {}, refuse(408);
+      if (client_in_.empty())
+        ended_ = true;
+      else
+        request_ = {}, refuse(408);
       break;
     case Phase::Connecting:
       failure_ = 504;
       connect_next();
       break;
     case Phase::Exchange:
-      if (!request_sent_ || answer_) ended_ = true;
-      else refuse(504);
+      if (!request_sent_ || answer_)
+        ended_ = true;
+      else
+        refuse(504);
       break;
     case Phase::Tunnel:
-    case Phase::Draining: ended_ = true; break;
+    case Phase::Draining:
+      ended_ = true;
+      break;
   }
   pump();
 }

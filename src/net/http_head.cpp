@@ -81,8 +81,8 @@ std::optional<HttpRefusal> read_headers(Lines& lines, HttpHeaders& headers) {
 }
 
 size_t count(const HttpHeaders& headers, std::string_view name) {
-  return static_cast<size_t>(std::count_if(headers.begin(), headers.end(),
-                                           [&](const HttpHeader& one) { return same_token(one.name, name); }));
+  return static_cast<size_t>(std::count_if(
+      headers.begin(), headers.end(), [&](const HttpHeader& one) { return same_token(one.name, name); }));
 }
 
 /// Content-Length and Transfer-Encoding must say one thing. `otherwise` is what neither of them means.
@@ -136,11 +136,11 @@ std::optional<HttpRefusal> read_request_line(std::string_view line, HttpRequestH
   std::string_view version = line.substr(last + 1);
   if (!is_token(head.method)) return bad("a method with other characters");
   if (version != "HTTP/1.1" && version != "HTTP/1.0")
-    return version.starts_with("HTTP/") ? HttpRefusal{505, "another version of HTTP"} : bad("no HTTP version");
+    return version.starts_with("HTTP/") ? HttpRefusal{505, "another version of HTTP"}
+                                        : bad("no HTTP version");
   head.minor_version = version.back() - '0';
-  bool plain = std::all_of(head.target.begin(), head.target.end(), [](char c) {
-    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
-  });
+  bool plain = std::all_of(head.target.begin(), head.target.end(),
+                           [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
   if (head.target.empty() || !plain) return bad("a target with spaces or control characters");
   return std::nullopt;
 }
@@ -223,7 +223,8 @@ HttpParsed<HttpRequestHead> parse_request_head(std::string_view bytes) {
   if (end == 0 || end > kMaxHttpHead) {
     if (bytes.size() > kMaxHttpHead) parsed.refusal = HttpRefusal{431, "the head is too long"};
     // A line that ends in a bare LF would never be complete.
-    else if (size_t line = bytes.find('\n'); line != std::string_view::npos && (line == 0 || bytes[line - 1] != '\r'))
+    else if (size_t line = bytes.find('\n');
+             line != std::string_view::npos && (line == 0 || bytes[line - 1] != '\r'))
       parsed.refusal = bad("a bare line feed");
     return parsed;
   }
@@ -268,10 +269,12 @@ HttpParsed<HttpResponseHead> parse_response_head(std::string_view bytes, bool to
   bool keep = has_token(head.headers, "connection", "keep-alive");
   head.keep_alive = minor == 1 ? !close : keep && !close;
   bool bodyless = to_head || head.status < 200 || head.status == 204 || head.status == 304;
-  bool unframed = find_header(head.headers, "content-length") == nullptr &&
-                  head.body.kind != HttpFraming::Kind::Chunked;
-  if (bodyless) head.body = {};
-  else if (unframed) head.body = {HttpFraming::Kind::UntilClose, 0};
+  bool unframed =
+      find_header(head.headers, "content-length") == nullptr && head.body.kind != HttpFraming::Kind::Chunked;
+  if (bodyless)
+    head.body = {};
+  else if (unframed)
+    head.body = {HttpFraming::Kind::UntilClose, 0};
   parsed.head = std::move(head);
   return parsed;
 }
@@ -314,33 +317,56 @@ std::optional<std::string> normal_path(std::string_view target) {
 
 std::string_view http_reason(int status) {
   switch (status) {
-    case 100: return "Continue";
-    case 101: return "Switching Protocols";
-    case 200: return "OK";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 303: return "See Other";
-    case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";
-    case 400: return "Bad Request";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Not Allowed";
-    case 408: return "Request Time-out";
-    case 413: return "Request Entity Too Large";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Temporarily Unavailable";
-    case 504: return "Gateway Time-out";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Status";
+    case 100:
+      return "Continue";
+    case 101:
+      return "Switching Protocols";
+    case 200:
+      return "OK";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
+    case 400:
+      return "Bad Request";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Not Allowed";
+    case 408:
+      return "Request Time-out";
+    case 413:
+      return "Request Entity Too Large";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Temporarily Unavailable";
+    case 504:
+      return "Gateway Time-out";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
   }
 }
 
 void append_headers(std::string& out, const HttpHeaders& headers) {
-  for (const HttpHeader& header : headers) out.append(header.name).append(": ").append(header.value).append("\r\n");
+  for (const HttpHeader& header : headers)
+    out.append(header.name).append(": ").append(header.value).append("\r\n");
 }
 
 }  // namespace skiff::net

@@ -33,8 +33,8 @@ struct HttpFraming {
 
 struct HttpRequestHead {
   std::string method;
-  std::string target;  // origin form, as it was sent: "/path?query", or "*"
-  std::string host;    // lower case, without port
+  std::string target;     // origin form, as it was sent: "/path?query", or "*"
+  std::string host;       // lower case, without port
   std::string authority;  // the Host header as it was sent
   int minor_version = 1;
   HttpHeaders headers;

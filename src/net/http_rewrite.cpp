@@ -31,7 +31,8 @@ bool among(const Names& names, std::string_view name) {
 HttpHeaders end_to_end(const HttpHeaders& headers) {
   HttpHeaders kept;
   for (const HttpHeader& header : headers)
-    if (!among(kHopByHop, header.name) && !has_token(headers, "connection", header.name)) kept.push_back(header);
+    if (!among(kHopByHop, header.name) && !has_token(headers, "connection", header.name))
+      kept.push_back(header);
   return kept;
 }
 
@@ -81,8 +82,10 @@ std::string forwarded_request(const HttpRequestHead& head, const HttpForward& fo
   remove_header(headers, "content-length");
   remove_header(headers, "transfer-encoding");
   remove_header(headers, "connection");
-  if (head.body.kind == HttpFraming::Kind::Chunked) headers.push_back({"Transfer-Encoding", "chunked"});
-  else if (head.body.kind == HttpFraming::Kind::Length || find_header(head.headers, "content-length") != nullptr)
+  if (head.body.kind == HttpFraming::Kind::Chunked)
+    headers.push_back({"Transfer-Encoding", "chunked"});
+  else if (head.body.kind == HttpFraming::Kind::Length ||
+           find_header(head.headers, "content-length") != nullptr)
     headers.push_back({"Content-Length", std::to_string(head.body.length)});
   if (!head.upgrade.empty()) {
     headers.push_back({"Connection", "upgrade"});
@@ -97,9 +100,11 @@ std::string forwarded_request(const HttpRequestHead& head, const HttpForward& fo
 HttpDelivery delivery_of(const HttpRequestHead& request, const HttpResponseHead& answer) {
   switch (answer.body.kind) {
     case HttpFraming::Kind::None:
-    case HttpFraming::Kind::Length: return HttpDelivery::AsIs;
+    case HttpFraming::Kind::Length:
+      return HttpDelivery::AsIs;
     case HttpFraming::Kind::Chunked:
-    case HttpFraming::Kind::UntilClose: break;
+    case HttpFraming::Kind::UntilClose:
+      break;
   }
   return request.minor_version == 1 ? HttpDelivery::Chunked : HttpDelivery::UntilClose;
 }
@@ -110,10 +115,12 @@ std::string forwarded_answer(const HttpRequestHead& request, const HttpResponseH
   apply(headers, changes);
   remove_header(headers, "transfer-encoding");
   if (delivery_of(request, answer) != HttpDelivery::AsIs) remove_header(headers, "content-length");
-  if (delivery_of(request, answer) == HttpDelivery::Chunked) headers.push_back({"Transfer-Encoding", "chunked"});
+  if (delivery_of(request, answer) == HttpDelivery::Chunked)
+    headers.push_back({"Transfer-Encoding", "chunked"});
   if (answer.status == 101) {
     headers.push_back({"Connection", "upgrade"});
-    if (const std::string* protocol = find_header(answer.headers, "upgrade")) headers.push_back({"Upgrade", *protocol});
+    if (const std::string* protocol = find_header(answer.headers, "upgrade"))
+      headers.push_back({"Upgrade", *protocol});
   } else if (!keep_alive || request.minor_version == 0) {
     headers.push_back({"Connection", keep_alive ? "keep-alive" : "close"});
   }

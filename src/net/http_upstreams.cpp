@@ -33,8 +33,9 @@ void HttpUpstreams::give(Endpoint server, UniqueFd socket) {
   std::deque<Idle>& sockets = idle_[server];
   int fd = socket.get();
   // Whatever a server says without being asked ends the connection.
-  bool kept = count_ < kMaxIdle && sockets.size() < kMaxIdlePerServer &&
-              loop_.watch(fd, EPOLLIN | EPOLLRDHUP, [this, server, fd](std::uint32_t) { drop(server, fd); }).ok();
+  bool kept =
+      count_ < kMaxIdle && sockets.size() < kMaxIdlePerServer &&
+      loop_.watch(fd, EPOLLIN | EPOLLRDHUP, [this, server, fd](std::uint32_t) { drop(server, fd); }).ok();
   if (!kept) {
     loop_.unwatch(fd);
     if (sockets.empty()) idle_.erase(server);

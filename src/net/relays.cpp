@@ -83,10 +83,12 @@ class Relays::Serving {
       int listener = ports_.at(spec).listener.get();
       sockaddr_in from{};
       socklen_t length = sizeof from;
-      UniqueFd client(::accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      UniqueFd client(
+          ::accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!client && (errno == EMFILE || errno == ENFILE)) return pause(spec);
       if (!client) return;
-      if (lets_in(spec, endpoint_of(from).address) && streams_.size() < kMaxStreams) connect(std::move(client), spec.target);
+      if (lets_in(spec, endpoint_of(from).address) && streams_.size() < kMaxStreams)
+        connect(std::move(client), spec.target);
     }
   }
 

@@ -42,7 +42,8 @@ std::string sticky_rules(const Family& family, size_t count, std::uint32_t secon
   return fmt::format("meta mark set {} map @{}\n", client, family.affinity()) +
          fmt::format("meta mark != 0 {} {}", remember, translate) +
          fmt::format("meta mark != 0 delete @{} {{ {} : meta mark }}\n", family.affinity(), client) +
-         draw(count) + fmt::format("meta mark set meta mark . {} map @{}numbers\n", family.key(), family.prefix()) +
+         draw(count) +
+         fmt::format("meta mark set meta mark . {} map @{}numbers\n", family.key(), family.prefix()) +
          remember + "\n" + translate;
 }
 
@@ -95,7 +96,8 @@ class Compiler {
     bool none = rule_.outside->empty();
     std::string outside = none ? "none" : pick({node_, true}, *rule_.outside);
     std::string name = fmt::format("{}_or_{}", inside, outside);
-    std::string body = fmt::format("ip saddr {0} goto {1}\nfib saddr type local goto {1}\n", spec_.pods.str(), inside);
+    std::string body =
+        fmt::format("ip saddr {0} goto {1}\nfib saddr type local goto {1}\n", spec_.pods.str(), inside);
     body += none ? "drop\n" : fmt::format("goto {}\n", outside);
     out_.chains.emplace_back(name, std::move(body));
     return name;
@@ -109,8 +111,8 @@ class Compiler {
           {set, fmt::format("{} . {}", key, range.length == 32 ? range.base.str() : range.str())});
     std::string name = "guarded_" + behind;
     Family family{node_, false};
-    out_.chains.emplace_back(
-        name, fmt::format("fib saddr type != local {} . ip saddr != @{} drop\ngoto {}\n", family.key(), set, behind));
+    out_.chains.emplace_back(name, fmt::format("fib saddr type != local {} . ip saddr != @{} drop\ngoto {}\n",
+                                               family.key(), set, behind));
     return name;
   }
 

@@ -73,7 +73,7 @@ struct ServiceRules::State {
   /// What changes on the way to another state.
   struct Change {
     std::set<FrontendId> touched;
-    std::map<Element, int> elements;                           // by how much the count changes
+    std::map<Element, int> elements;  // by how much the count changes
     std::map<std::string, std::pair<std::string, int>> chains;
     std::vector<std::string> chain_order;
     UdpFrontends udp;

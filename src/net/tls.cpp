@@ -80,8 +80,8 @@ Result<std::shared_ptr<const TlsCertificate>> TlsCertificate::self_signed(const 
   X509_gmtime_adj(X509_getm_notAfter(leaf), 10L * 365 * 24 * 3600);
   X509_set_pubkey(leaf, parts->key.get());
   X509_NAME* name = X509_get_subject_name(leaf);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common_name.c_str()),
-                             -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0);
   X509_set_issuer_name(leaf, name);
   if (X509_sign(leaf, parts->key.get(), EVP_sha256()) == 0) return ssl_error("self-signed certificate");
   return std::shared_ptr<const TlsCertificate>(std::make_shared<TlsCertificate>(std::move(parts)));
@@ -92,7 +92,9 @@ namespace {
 class PlainChannel final : public Channel {
  public:
   explicit PlainChannel(UniqueFd socket) : socket_(std::move(socket)) {}
-  std::ptrdiff_t read(char* data, size_t size) override { return outcome(::recv(socket_.get(), data, size, 0)); }
+  std::ptrdiff_t read(char* data, size_t size) override {
+    return outcome(::recv(socket_.get(), data, size, 0));
+  }
   std::ptrdiff_t write(const char* data, size_t size) override {
     return outcome(::send(socket_.get(), data, size, MSG_NOSIGNAL));
   }
@@ -136,10 +138,15 @@ class TlsChannel final : public Channel {
     wants_write_ = false;
     if (done > 0) return done;
     switch (SSL_get_error(ssl_.get(), done)) {
-      case SSL_ERROR_WANT_WRITE: wants_write_ = true; return kAgain;
-      case SSL_ERROR_WANT_READ: return kAgain;
-      case SSL_ERROR_ZERO_RETURN: return kEnd;
-      default: return kBroken;
+      case SSL_ERROR_WANT_WRITE:
+        wants_write_ = true;
+        return kAgain;
+      case SSL_ERROR_WANT_READ:
+        return kAgain;
+      case SSL_ERROR_ZERO_RETURN:
+        return kEnd;
+      default:
+        return kBroken;
     }
   }
 
@@ -180,7 +187,9 @@ struct TlsServer::Context {
 TlsServer::TlsServer(std::unique_ptr<Context> context) : context_(std::move(context)) {}
 TlsServer::~TlsServer() = default;
 
-std::unique_ptr<Channel> plain_channel(UniqueFd socket) { return std::make_unique<PlainChannel>(std::move(socket)); }
+std::unique_ptr<Channel> plain_channel(UniqueFd socket) {
+  return std::make_unique<PlainChannel>(std::move(socket));
+}
 
 Result<std::unique_ptr<TlsServer>> TlsServer::create() {
   ContextPtr context(SSL_CTX_new(TLS_server_method()));

@@ -16,7 +16,8 @@ namespace skiff::net {
 class TlsCertificate {
  public:
   /// PEM. Invalid: not readable, or the key is another's.
-  static Result<std::shared_ptr<const TlsCertificate>> parse(const std::string& chain, const std::string& key);
+  static Result<std::shared_ptr<const TlsCertificate>> parse(const std::string& chain,
+                                                             const std::string& key);
   /// One for whoever has none: browsers will say that nobody vouches for it.
   static Result<std::shared_ptr<const TlsCertificate>> self_signed(const std::string& common_name);
   ~TlsCertificate();

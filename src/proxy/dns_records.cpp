@@ -165,8 +165,10 @@ std::optional<DnsAnswer> DnsRecords::answer(const std::string& name, DnsType typ
   if (reversed(name)) return reverse(name, type);
   if (name == kHostName && spec_.host) {
     DnsAnswer host;
-    if (type == DnsType::A || type == DnsType::Any) host.answers.push_back(record(name, *spec_.host));
-    else host.authority.push_back(authority("skiff.internal"));
+    if (type == DnsType::A || type == DnsType::Any)
+      host.answers.push_back(record(name, *spec_.host));
+    else
+      host.authority.push_back(authority("skiff.internal"));
     return host;
   }
   auto domain =

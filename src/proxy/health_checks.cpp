@@ -24,9 +24,11 @@ class HealthRoutes final : public net::HttpRoutes {
 
   net::HttpDecision decide(const net::HttpQuestion& question) const override {
     auto answer = answers.find(question.listener);
-    return answer == answers.end() ? net::HttpAnswer{.status = 503, .headers = {}, .body = ""} : answer->second;
+    return answer == answers.end() ? net::HttpAnswer{.status = 503, .headers = {}, .body = ""}
+                                   : answer->second;
   }
-  std::shared_ptr<const net::TlsCertificate> certificate(const std::string&, const std::string&) const override {
+  std::shared_ptr<const net::TlsCertificate> certificate(const std::string&,
+                                                         const std::string&) const override {
     return nullptr;
   }
 };
@@ -35,7 +37,8 @@ class HealthRoutes final : public net::HttpRoutes {
 
 net::HttpAnswer health_answer(const ObjectKey& service, size_t endpoints) {
   std::string body = fmt::format(
-      "{{\n\t\"service\": {{\n\t\t\"namespace\": \"{}\",\n\t\t\"name\": \"{}\"\n\t}},\n\t\"localEndpoints\": {},\n"
+      "{{\n\t\"service\": {{\n\t\t\"namespace\": \"{}\",\n\t\t\"name\": \"{}\"\n\t}},\n\t\"localEndpoints\": "
+      "{},\n"
       "\t\"serviceProxyHealthy\": true\n}}",
       service.namespace_, service.name, endpoints);
   return {.status = endpoints > 0 ? 200 : 503,

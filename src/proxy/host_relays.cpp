@@ -144,8 +144,7 @@ void HostRelays::report(const HostRelayPlan& plan, const std::vector<net::RelayF
     auto owner = std::find_if(plan.relays.begin(), plan.relays.end(),
                               [&, wanted = &relay](const HostRelay& one) { return one.relay == *wanted; });
     if (owner == plan.relays.end()) continue;
-    tell(*owner,
-         error.sys_errno() == EADDRINUSE ? "another program of the host has it" : error.message());
+    tell(*owner, error.sys_errno() == EADDRINUSE ? "another program of the host has it" : error.message());
   }
   for (const RelayConflict& conflict : plan.conflicts)
     tell(conflict.wanted, fmt::format("Service {} has it", conflict.taken_by.str()));

@@ -38,8 +38,8 @@ struct HostRelayPlan {
   std::vector<RelayConflict> conflicts;
 };
 
-/// The ports that the Services of a cluster want open. Who has one (`before`) keeps it, else the older Service
-/// gets it. Pure.
+/// The ports that the Services of a cluster want open. Who has one (`before`) keeps it, else the older
+/// Service gets it. Pure.
 HostRelayPlan plan_host_relays(std::vector<client::Ref<api::Service>> services, const HostRelaysSpec& spec,
                                const std::vector<HostRelay>& before = {});
 

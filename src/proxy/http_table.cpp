@@ -27,15 +27,19 @@ bool takes_prefix(std::string_view prefix, std::string_view path) {
 
 PathMatch match_path(const HttpRule& rule, const std::string& path) {
   switch (rule.kind) {
-    case HttpRule::Path::Exact: return {path == rule.path, {}};
-    case HttpRule::Path::Prefix: return {takes_prefix(rule.path, path), {}};
-    case HttpRule::Path::Pattern: break;
+    case HttpRule::Path::Exact:
+      return {path == rule.path, {}};
+    case HttpRule::Path::Prefix:
+      return {takes_prefix(rule.path, path), {}};
+    case HttpRule::Path::Pattern:
+      break;
   }
   int count = std::min(rule.regex->NumberOfCapturingGroups() + 1, kMaxGroups);
   std::vector<re2::StringPiece> found(static_cast<size_t>(count));
   if (!rule.regex->Match(path, 0, path.size(), re2::RE2::ANCHOR_START, found.data(), count)) return {};
   PathMatch match{true, {}};
-  for (const re2::StringPiece& group : found) match.groups.emplace_back(group.data() == nullptr ? "" : group.ToString());
+  for (const re2::StringPiece& group : found)
+    match.groups.emplace_back(group.data() == nullptr ? "" : group.ToString());
   return match;
 }
 
@@ -72,7 +76,8 @@ bool matches_rest(const HttpRule& rule, const HttpQuestion& question) {
 std::string filled(const std::string& pattern, const std::vector<std::string>& groups) {
   std::string out;
   for (size_t i = 0; i < pattern.size(); ++i) {
-    bool group = pattern[i] == '$' && i + 1 < pattern.size() && pattern[i + 1] >= '0' && pattern[i + 1] <= '9';
+    bool group =
+        pattern[i] == '$' && i + 1 < pattern.size() && pattern[i + 1] >= '0' && pattern[i + 1] <= '9';
     if (!group) {
       out += pattern[i];
       continue;
@@ -100,8 +105,10 @@ std::string escaped(const std::string& path) {
     auto byte = static_cast<unsigned char>(c);
     bool plain = (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z';
     plain = plain || (byte >= '0' && byte <= '9') || (byte != 0 && kPlain.find(c) != std::string_view::npos);
-    if (plain && byte < 0x80) out += c;
-    else out += fmt::format("%{:02X}", byte);
+    if (plain && byte < 0x80)
+      out += c;
+    else
+      out += fmt::format("%{:02X}", byte);
   }
   return out;
 }
@@ -148,13 +155,15 @@ void append(net::HttpHeaderChanges& to, const net::HttpHeaderChanges& more) {
   to.remove.insert(to.remove.end(), more.remove.begin(), more.remove.end());
 }
 
-HttpDecision act(const HttpRule& rule, const PathMatch& match, const HttpQuestion& question, std::uint32_t turn) {
+HttpDecision act(const HttpRule& rule, const PathMatch& match, const HttpQuestion& question,
+                 std::uint32_t turn) {
   if (rule.redirect)
     return net::HttpAnswer{.status = rule.redirect->status,
                            .headers = {{"Location", redirect_url(rule, *rule.redirect, question)}},
                            .body = ""};
   const HttpRule::Choice* choice = rule.choices.size() == 1 ? &rule.choices[0] : choose(rule, turn);
-  if (choice == nullptr || !choice->backends) return net::HttpAnswer{.status = rule.broken_status, .headers = {}, .body = ""};
+  if (choice == nullptr || !choice->backends)
+    return net::HttpAnswer{.status = rule.broken_status, .headers = {}, .body = ""};
   net::HttpForward forward = rule.forward;
   forward.backends = choice->backends;
   append(forward.request, choice->request);
@@ -201,7 +210,8 @@ void HttpTable::finish() {
 
 const HttpTable::Rules* HttpTable::rules_of(const std::string& host) const {
   if (auto exact = hosts_.find(host); exact != hosts_.end() && !host.empty()) return &exact->second;
-  for (std::string wildcard = wildcard_of(host); !wildcard.empty(); wildcard = wildcard_of(wildcard.substr(2))) {
+  for (std::string wildcard = wildcard_of(host); !wildcard.empty();
+       wildcard = wildcard_of(wildcard.substr(2))) {
     if (auto found = hosts_.find(wildcard); found != hosts_.end()) return &found->second;
     if (options_.wildcard_is_one_label) break;
   }

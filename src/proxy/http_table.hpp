@@ -1,6 +1,6 @@
 #pragma once
-// Which rule takes a request: hosts, then paths, then whatever else a rule asks for. What Ingresses and HTTPRoutes
-// are both made into. Immutable once built.
+// Which rule takes a request: hosts, then paths, then whatever else a rule asks for. What Ingresses and
+// HTTPRoutes are both made into. Immutable once built.
 
 #include <map>
 #include <memory>
@@ -48,7 +48,7 @@ struct HttpRule {
     std::shared_ptr<const net::HttpBackends> backends;
     net::HttpHeaderChanges request, response;
   };
-  std::vector<Choice> choices;               // none: 503 (500 where a route's own reference is broken)
+  std::vector<Choice> choices;  // none: 503 (500 where a route's own reference is broken)
   int broken_status = 503;
   std::optional<std::string> rewrite;         // the whole path; $1 is the regex' first group
   std::optional<std::string> rewrite_prefix;  // instead of what the rule's prefix matched
@@ -87,7 +87,9 @@ class HttpTable {
 class CertificateTable {
  public:
   using Certificate = std::shared_ptr<const net::TlsCertificate>;
-  void add(const std::string& host, Certificate certificate) { by_host_.try_emplace(host, std::move(certificate)); }
+  void add(const std::string& host, Certificate certificate) {
+    by_host_.try_emplace(host, std::move(certificate));
+  }
   /// The host's own, its wildcard's, or the one for all ("" as host).
   Certificate find(const std::string& host) const;
 

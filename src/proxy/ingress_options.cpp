@@ -21,12 +21,18 @@ std::optional<std::uint64_t> number(std::string_view text) {
 /// nginx' sizes: "1024", "8k", "8m", "1g".
 bool read_size(std::string text, std::uint64_t& bytes) {
   int shift = 0;
-  if (!text.empty())
-    switch (text.back() | 0x20) {
-      case 'k': shift = 10; break;
-      case 'm': shift = 20; break;
-      case 'g': shift = 30; break;
-      default: break;
+  if (!text.empty()) switch (text.back() | 0x20) {
+      case 'k':
+        shift = 10;
+        break;
+      case 'm':
+        shift = 20;
+        break;
+      case 'g':
+        shift = 30;
+        break;
+      default:
+        break;
     }
   if (shift != 0) text.pop_back();
   std::optional<std::uint64_t> value = number(text);
@@ -66,15 +72,16 @@ const std::map<std::string, Reader, std::less<>>& readers() {
          to.rewrite_target = path.starts_with('/') ? path : "/" + path;
          return true;
        }},
-      {"use-regex", [](const std::string& text, IngressOptions& to) { return read_bool(text, to.use_regex); }},
-      {"ssl-redirect", [](const std::string& text, IngressOptions& to) { return read_bool(text, to.ssl_redirect); }},
+      {"use-regex",
+       [](const std::string& text, IngressOptions& to) { return read_bool(text, to.use_regex); }},
+      {"ssl-redirect",
+       [](const std::string& text, IngressOptions& to) { return read_bool(text, to.ssl_redirect); }},
       {"force-ssl-redirect",
        [](const std::string& text, IngressOptions& to) { return read_bool(text, to.force_ssl_redirect); }},
-      {"proxy-body-size", [](const std::string& text, IngressOptions& to) { return read_size(text, to.max_body); }},
-      {"app-root",
-       [](const std::string& text, IngressOptions& to) {
-         return text.starts_with('/') && read_url(text, to.app_root);
-       }},
+      {"proxy-body-size",
+       [](const std::string& text, IngressOptions& to) { return read_size(text, to.max_body); }},
+      {"app-root", [](const std::string& text,
+                      IngressOptions& to) { return text.starts_with('/') && read_url(text, to.app_root); }},
       {"permanent-redirect",
        [](const std::string& text, IngressOptions& to) { return read_url(text, to.redirect); }},
       {"permanent-redirect-code",
@@ -89,7 +96,8 @@ const std::map<std::string, Reader, std::less<>>& readers() {
          to.redirect_status = 302;
          return read_url(text, to.redirect);
        }},
-      {"upstream-vhost", [](const std::string& text, IngressOptions& to) { return read_url(text, to.upstream_host); }},
+      {"upstream-vhost",
+       [](const std::string& text, IngressOptions& to) { return read_url(text, to.upstream_host); }},
       {"proxy-connect-timeout",
        [](const std::string& text, IngressOptions& to) { return read_seconds(text, to.connect_timeout); }},
       {"proxy-read-timeout",

@@ -20,9 +20,9 @@ struct IngressOptions {
   std::string app_root;                       // where "/" leads
   std::string redirect;                       // everything leads here
   int redirect_status = 301;
-  std::string upstream_host;                  // the Host that servers get
+  std::string upstream_host;  // the Host that servers get
   Duration connect_timeout = std::chrono::seconds(5), answer_timeout = std::chrono::seconds(60);
-  std::vector<std::string> problems;          // annotations that mean nothing, in words
+  std::vector<std::string> problems;  // annotations that mean nothing, in words
 };
 
 /// Annotations below nginx.ingress.kubernetes.io/ (or, as long ago, ingress.kubernetes.io/).

@@ -66,7 +66,8 @@ class Compiler {
       secure_->set_default(std::move(rule));
       has_default_ = true;
     }
-    for (const api::IngressRule& rule : ingress.spec.rules) add_rule(ingress, rule, tls_hosts.contains(rule.host));
+    for (const api::IngressRule& rule : ingress.spec.rules)
+      add_rule(ingress, rule, tls_hosts.contains(rule.host));
   }
 
   std::set<std::string> add_certificates(const api::Ingress& ingress) {
@@ -79,7 +80,8 @@ class Compiler {
       if (tls.secretName.empty()) continue;
       auto certificate = view_.certificate({now_.namespace_, tls.secretName});
       if (!certificate.ok()) {
-        problem("CertificateUnavailable", certificate.error().message() + "; the ingress' own certificate is used");
+        problem("CertificateUnavailable",
+                certificate.error().message() + "; the ingress' own certificate is used");
         continue;
       }
       for (const std::string& name : names) certificates_.add(name, certificate.value());
@@ -148,8 +150,9 @@ class Compiler {
 
   void lead_to(HttpRule& rule, const api::IngressBackend& backend) {
     if (backend.resource)
-      return problem("ResourceBackend", fmt::format("backend {} '{}' is not a Service: only Services can be backends",
-                                                    backend.resource->kind, backend.resource->name));
+      return problem("ResourceBackend",
+                     fmt::format("backend {} '{}' is not a Service: only Services can be backends",
+                                 backend.resource->kind, backend.resource->name));
     if (!backend.service) return;
     const api::ServiceBackendPort& port = backend.service->port;
     auto backends =
@@ -157,7 +160,8 @@ class Compiler {
     // A Service that is not there yet is an everyday thing; one that never can be is worth a word.
     if (!backends.ok() && backends.error().code() != Code::NotFound)
       problem("InvalidBackend", backends.error().message());
-    if (backends.ok()) rule.choices = {{.backends = std::move(backends).value(), .request = {}, .response = {}}};
+    if (backends.ok())
+      rule.choices = {{.backends = std::move(backends).value(), .request = {}, .response = {}}};
   }
 
   void add_to_tables(const std::string& host, HttpRule rule, bool has_tls) {

@@ -38,7 +38,8 @@ struct IngressProblem {
 /// What answers on the ingress' ports.
 class IngressRoutes final : public net::HttpRoutes {
  public:
-  IngressRoutes(std::unique_ptr<HttpTable> plain, std::unique_ptr<HttpTable> secure, CertificateTable certificates)
+  IngressRoutes(std::unique_ptr<HttpTable> plain, std::unique_ptr<HttpTable> secure,
+                CertificateTable certificates)
       : plain_(std::move(plain)), secure_(std::move(secure)), certificates_(std::move(certificates)) {}
 
   net::HttpDecision decide(const net::HttpQuestion& question) const override {

@@ -63,7 +63,8 @@ std::map<ObjectKey, BalancerAddress> plan_balancer_addresses(std::vector<Ref<api
   // What a Service has it keeps, unless it wishes another.
   for (const Ref<api::Service>& service : services) {
     std::optional<net::Ipv4> has = address_in_status(*service);
-    bool content = service->spec.loadBalancerIP.empty() || (has && service->spec.loadBalancerIP == has->str()) ||
+    bool content = service->spec.loadBalancerIP.empty() ||
+                   (has && service->spec.loadBalancerIP == has->str()) ||
                    !refusal(service->spec.loadBalancerIP, range, {}).empty();
     if (has && content && range.contains(*has) && !taken.contains(*has)) give(*service, *has);
   }
@@ -87,7 +88,8 @@ LoadBalancers::LoadBalancers(Parts parts, LoadBalancersSpec spec)
       slices_(parts_.informers.of<api::EndpointSlice>()),
       changes_(parts_.clock) {
   services_.on_change([this](const auto& before, const auto& now) {
-    bool concerned = (before && before->spec.type == "LoadBalancer") || (now && now->spec.type == "LoadBalancer");
+    bool concerned =
+        (before && before->spec.type == "LoadBalancer") || (now && now->spec.type == "LoadBalancer");
     bool same = before && now && before->spec == now->spec && before->status == now->status;
     if (concerned && !same) changes_.changed();
   });
@@ -157,7 +159,8 @@ bool LoadBalancers::settle(const std::vector<Ref<api::Service>>& services) {
 
 Status LoadBalancers::write(const api::Service& service, const BalancerAddress& given) {
   auto change = [&](api::Service& now) {
-    if (now.metadata.uid != service.metadata.uid || !is_ours(now)) return false;  // seen again by the informer
+    bool known = now.metadata.uid != service.metadata.uid || !is_ours(now) || address_in_status(now) == given.address;
+    if (known) return false;  // the informer will show it
     api::LoadBalancerIngress ingress;
     ingress.ip = given.address->str();
     ingress.ipMode = "VIP";

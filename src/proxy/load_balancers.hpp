@@ -27,8 +27,8 @@ struct BalancerAddress {
   std::string refused;               // why spec.loadBalancerIP was not heeded; empty: it was
 };
 
-/// Who has which address. Services keep what their status says while they can; wishes go first, then the older
-/// Service. Addresses of `reserved` are given to nobody. Pure.
+/// Who has which address. Services keep what their status says while they can; wishes go first, then the
+/// older Service. Addresses of `reserved` are given to nobody. Pure.
 std::map<client::ObjectKey, BalancerAddress> plan_balancer_addresses(
     std::vector<client::Ref<api::Service>> services, const net::Cidr& range,
     const std::set<net::Ipv4>& reserved);

@@ -71,7 +71,8 @@ Status NetworkPolicies::admit(const std::string& uid, net::Ipv4 address) {
   MutexLock lock(known_mutex_);
   while (!in_force_.contains(uid)) {
     if (stopping_.stop_requested()) return Error(Code::Canceled, "the cluster is stopping");
-    if (clock_.now() >= deadline) return error(Code::Timeout, "network policies for {} are not in force", address.str());
+    if (clock_.now() >= deadline)
+      return error(Code::Timeout, "network policies for {} are not in force", address.str());
     clock_.wait(known_mutex_, in_force_changed_, stopping_.get_token(), deadline);
   }
   return ok();
@@ -138,7 +139,8 @@ PolicyView NetworkPolicies::view(std::set<std::string>& seen) {
   }
   PolicyView view{policies_.list(), services_, {}};
   if (view.policies.empty() && known.empty()) return view;
-  for (const Ref<api::Namespace>& one : namespaces_.list()) view.namespaces[one->metadata.name] = one->metadata.labels;
+  for (const Ref<api::Namespace>& one : namespaces_.list())
+    view.namespaces[one->metadata.name] = one->metadata.labels;
   for (const Ref<api::Pod>& pod : pods_.list()) {
     auto address = known.find(pod->metadata.uid);
     std::optional<PolicyPod> made =

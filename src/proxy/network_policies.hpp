@@ -20,13 +20,14 @@ class NetworkPolicies {
   NetworkPolicies(client::Informers& informers, Clock& clock, std::vector<PolicyPod> services);
   ~NetworkPolicies() { stop(); }
 
-  /// From now on the rules of node `name` are kept; `rules` must live until remove_node() or stop(). Any thread.
+  /// From now on the rules of node `name` are kept; `rules` must live until remove_node() or stop(). Any
+  /// thread.
   void add_node(const std::string& name, net::PolicyRules& rules);
   /// Returns when nobody uses the node's rules any more. They stay in the kernel.
   void remove_node(const std::string& name);
 
-  /// Returns when a new pod's policies are in force, before its first packet. Quick where there are no policies.
-  /// Timeout: they could not be applied, or the pod is not known. Any thread.
+  /// Returns when a new pod's policies are in force, before its first packet. Quick where there are no
+  /// policies. Timeout: they could not be applied, or the pod is not known. Any thread.
   Status admit(const std::string& uid, net::Ipv4 address);
   /// The pod has its address no more.
   void forget(const std::string& uid);
@@ -50,8 +51,9 @@ class NetworkPolicies {
   std::stop_source stopping_;
   Mutex known_mutex_;
   CondVar in_force_changed_;
-  std::map<std::string, net::Ipv4> known_ GUARDED_BY(known_mutex_);  // addresses that no status says yet, by UID
-  std::set<std::string> in_force_ GUARDED_BY(known_mutex_);          // those of `known_` that rules are for
+  std::map<std::string, net::Ipv4> known_
+      GUARDED_BY(known_mutex_);                              // addresses that no status says yet, by UID
+  std::set<std::string> in_force_ GUARDED_BY(known_mutex_);  // those of `known_` that rules are for
   Mutex mutex_;  // held while rules are written, so that remove_node() can wait for it
   std::map<std::string, net::PolicyRules*> nodes_ GUARDED_BY(mutex_);
   std::jthread thread_;

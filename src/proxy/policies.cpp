@@ -27,7 +27,8 @@ bool applies(const api::NetworkPolicy& policy, const char* direction) {
 void add_ports(const api::Container& container, std::vector<PolicyPod::Port>& ports) {
   for (const api::ContainerPort& port : container.ports)
     if (!port.name.empty())
-      ports.push_back({port.name, protocol_of(port.protocol), static_cast<std::uint16_t>(port.containerPort)});
+      ports.push_back(
+          {port.name, protocol_of(port.protocol), static_cast<std::uint16_t>(port.containerPort)});
 }
 
 /// The members of a rule that both directions have.
@@ -63,9 +64,11 @@ class Compiler {
       if (!allows) allows.emplace();
       std::string id = fmt::format("{}/{}", client::key_of(policy).str(), direction);
       for (size_t r = 0; ingress && r < policy.spec.ingress.size(); ++r)
-        add(*allows, fmt::format("{}/{}", id, r), {policy.spec.ingress[r].from, policy.spec.ingress[r].ports}, policy, &pod);
+        add(*allows, fmt::format("{}/{}", id, r), {policy.spec.ingress[r].from, policy.spec.ingress[r].ports},
+            policy, &pod);
       for (size_t r = 0; !ingress && r < policy.spec.egress.size(); ++r)
-        add(*allows, fmt::format("{}/{}", id, r), {policy.spec.egress[r].to, policy.spec.egress[r].ports}, policy, nullptr);
+        add(*allows, fmt::format("{}/{}", id, r), {policy.spec.egress[r].to, policy.spec.egress[r].ports},
+            policy, nullptr);
     }
     if (!allows) return allows;
     std::sort(allows->begin(), allows->end());
@@ -82,9 +85,12 @@ class Compiler {
     bool any_port = rule.ports.empty();
     std::vector<const api::NetworkPolicyPort*> named;
     for (const api::NetworkPolicyPort& port : rule.ports) {
-      if (!port.port || !port.port->is_string) allow.ports.push_back(numbered(port));
-      else if (server != nullptr) add_named(allow.ports, port, *server);
-      else named.push_back(&port);
+      if (!port.port || !port.port->is_string)
+        allow.ports.push_back(numbered(port));
+      else if (server != nullptr)
+        add_named(allow.ports, port, *server);
+      else
+        named.push_back(&port);
     }
     for (const api::NetworkPolicyPort* port : named) add_named_peers(allows, id, rule, policy, *port);
     if (!any_port && allow.ports.empty()) return;  // only names that nobody has
@@ -125,7 +131,8 @@ class Compiler {
     return range;
   }
 
-  static void add_named(std::vector<PortRange>& ports, const api::NetworkPolicyPort& wanted, const PolicyPod& server) {
+  static void add_named(std::vector<PortRange>& ports, const api::NetworkPolicyPort& wanted,
+                        const PolicyPod& server) {
     for (const PolicyPod::Port& port : server.ports)
       if (port.name == wanted.port->text && port.protocol == protocol_of(wanted.protocol))
         ports.push_back({port.protocol, port.number, port.number});

@@ -26,13 +26,13 @@ struct PolicyPod {
   std::vector<Port> ports;  // those with a name
 };
 
-/// nullopt: it has no address of its own (yet), or will not use it any more. `address` is for a pod whose status
-/// does not say it yet.
+/// nullopt: it has no address of its own (yet), or will not use it any more. `address` is for a pod whose
+/// status does not say it yet.
 std::optional<PolicyPod> policy_pod(const api::Pod& pod, std::optional<net::Ipv4> address = std::nullopt);
 
 struct PolicyView {
   std::vector<client::Ref<api::NetworkPolicy>> policies;
-  std::vector<PolicyPod> pods;                                            // of all nodes
+  std::vector<PolicyPod> pods;                                           // of all nodes
   std::map<std::string, std::map<std::string, std::string>> namespaces;  // their labels
 };
 

@@ -91,7 +91,8 @@ std::vector<Candidate> on_node(const std::vector<Candidate>& candidates, const s
 /// Those whose hints name this place. All of them when a ready one has no hints, or none is meant for here:
 /// hints that do not cover everybody would leave some clients with nothing.
 template <class Names>
-std::vector<Candidate> hinted(const std::vector<Candidate>& candidates, const std::string& place, Names&& names) {
+std::vector<Candidate> hinted(const std::vector<Candidate>& candidates, const std::string& place,
+                              Names&& names) {
   std::vector<Candidate> meant;
   for (const Candidate& candidate : candidates) {
     std::set<std::string> wanted;
@@ -139,9 +140,10 @@ void add_port(std::vector<net::ServiceRule>& rules, const api::Service& service,
   std::vector<net::Cidr> sources = balancer_sources(service);
   if (sources.empty()) append(frontends.external, std::exchange(frontends.balancer, {}));
   if (!internal_local && !external_local) append(frontends.internal, std::exchange(frontends.external, {}));
-  net::ServiceRule rule{.id = fmt::format("{}:{}/{}", client::key_of(service).str(), port.port, port.protocol),
-                        .protocol = protocol_of(port.protocol),
-                        .affinity_seconds = affinity_of(service)};
+  net::ServiceRule rule{
+      .id = fmt::format("{}:{}/{}", client::key_of(service).str(), port.port, port.protocol),
+      .protocol = protocol_of(port.protocol),
+      .affinity_seconds = affinity_of(service)};
   auto add = [&](const char* side, std::vector<net::Frontend>& caught) -> net::ServiceRule* {
     if (caught.empty()) return nullptr;
     net::ServiceRule& added = rules.emplace_back(rule);
@@ -150,8 +152,10 @@ void add_port(std::vector<net::ServiceRule>& rules, const api::Service& service,
     added.backends = anywhere;
     return &added;
   };
-  if (net::ServiceRule* inside = add("", frontends.internal); inside && internal_local) inside->backends = local;
-  for (auto [side, caught] : {std::pair{"/external", &frontends.external}, {"/balancer", &frontends.balancer}}) {
+  if (net::ServiceRule* inside = add("", frontends.internal); inside && internal_local)
+    inside->backends = local;
+  for (auto [side, caught] :
+       {std::pair{"/external", &frontends.external}, {"/balancer", &frontends.balancer}}) {
     net::ServiceRule* outside = add(side, *caught);
     if (outside == nullptr) continue;
     if (external_local) outside->outside = local;
@@ -230,7 +234,8 @@ size_t local_endpoints(const Slices& slices, const std::string& node) {
   for (const Ref<api::EndpointSlice>& slice : slices)
     for (const api::Endpoint& endpoint : slice->endpoints) {
       bool ready = !endpoint.conditions || endpoint.conditions->ready.value_or(true);
-      if (ready && endpoint.nodeName == node) addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+      if (ready && endpoint.nodeName == node)
+        addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
     }
   return addresses.size();
 }

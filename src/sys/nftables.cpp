@@ -61,6 +61,8 @@ Result<std::unique_ptr<NftSession>> NftSession::open(const UniqueFd& network) {
   return std::unique_ptr<NftSession>(new NftSession(std::make_unique<Context>(Context{std::move(context)})));
 }
 
-Result<std::string> NftSession::run(const std::string& commands) { return run_in(context_->context.get(), commands); }
+Result<std::string> NftSession::run(const std::string& commands) {
+  return run_in(context_->context.get(), commands);
+}
 
 }  // namespace skiff::sys

@@ -13,8 +13,8 @@ namespace skiff::sys {
 /// Invalid: nft's own words. Any thread; calls wait for each other.
 Result<std::string> run_nft(const UniqueFd& network, const std::string& commands);
 
-/// The same for one network namespace, again and again. Closing the kernel's side of a connection waits until what
-/// was removed through it is gone (some 15 ms), so whoever changes rules often keeps one. Any thread.
+/// The same for one network namespace, again and again. Closing the kernel's side of a connection waits until
+/// what was removed through it is gone (some 15 ms), so whoever changes rules often keeps one. Any thread.
 class NftSession {
  public:
   static Result<std::unique_ptr<NftSession>> open(const UniqueFd& network);

@@ -18,12 +18,14 @@ void ingress_request(std::string_view bytes) {
   net::HttpForward forward;
   std::string passed = net::forwarded_request(*parsed.head, forward, {}, "id");
   net::HttpParsed<net::HttpRequestHead> again = net::parse_request_head(passed);
-  require(passed.size() > 2 * net::kMaxHttpHead / 3 || again.head.has_value(), "what is passed on is a request");
+  require(passed.size() > 2 * net::kMaxHttpHead / 3 || again.head.has_value(),
+          "what is passed on is a request");
   if (!again.head) return;
   require(again.used == passed.size(), "nothing follows the head");
   require(again.head->body.kind == parsed.head->body.kind, "the body ends in the same way");
   require(again.head->body.length == parsed.head->body.length, "the body is as long");
-  require(again.head->method == parsed.head->method && again.head->host == parsed.head->host, "it asks for the same");
+  require(again.head->method == parsed.head->method && again.head->host == parsed.head->host,
+          "it asks for the same");
 }
 
 void ingress_answer(std::string_view bytes) {
@@ -37,7 +39,8 @@ void ingress_answer(std::string_view bytes) {
 /// A chunked body does not care where reads end.
 void chunked_body(std::string_view bytes) {
   std::string whole, pieces;
-  net::HttpBodyReader at_once({net::HttpFraming::Kind::Chunked, 0}), in_pieces({net::HttpFraming::Kind::Chunked, 0});
+  net::HttpBodyReader at_once({net::HttpFraming::Kind::Chunked, 0}),
+      in_pieces({net::HttpFraming::Kind::Chunked, 0});
   std::string in(bytes);
   at_once.take(in, whole);
   std::string held;
@@ -71,8 +74,10 @@ void dns_response(std::string_view bytes) {
   (void)net::read_answers(bytes);
 }
 
-constexpr NamedTarget kTargets[] = {{"ingress_request", ingress_request}, {"ingress_answer", ingress_answer},
-                                    {"chunked_body", chunked_body},       {"dns_query", dns_query},
+constexpr NamedTarget kTargets[] = {{"ingress_request", ingress_request},
+                                    {"ingress_answer", ingress_answer},
+                                    {"chunked_body", chunked_body},
+                                    {"dns_query", dns_query},
                                     {"dns_response", dns_response}};
 
 }  // namespace

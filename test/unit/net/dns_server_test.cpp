@@ -142,7 +142,8 @@ TEST_CASE("a domain of its own resolvers, others for the rest, and never itself"
   CHECK(dns_ask(world.node, world.service, "othercorp.test") == "ServerFailure");
   // The longest zone counts; nobody listens on that port.
   world.server->set_upstreams(
-      {.zones = {{"corp.test", {{ip("127.0.0.53"), 53}}}, {"x.corp.test", {{ip("127.0.0.53"), 54}}}}, .others = {}});
+      {.zones = {{"corp.test", {{ip("127.0.0.53"), 53}}}, {"x.corp.test", {{ip("127.0.0.53"), 54}}}},
+       .others = {}});
   CHECK(dns_ask(world.node, world.service, "db.x.corp.test") == "ServerFailure");
   world.server->set_upstreams({.zones = {}, .others = {{ip("127.0.0.53"), 53}}});
   CHECK(dns_ask(world.node, world.service, "example.org") == "NoError 192.0.2.53");

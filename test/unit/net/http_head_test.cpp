@@ -38,7 +38,10 @@ TEST_CASE("requests that two programs could read in two ways are refused") {
       {"two encodings", request("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400},
       {"an unknown encoding", request("Transfer-Encoding: xchunked\r\n"), 501},
       {"a list of encodings", request("Transfer-Encoding: gzip, chunked\r\n"), 501},
-      {"an obscured encoding", request("Transfer-Encoding: \x0b" "chunked\r\n"), 400},
+      {"an obscured encoding",
+       request("Transfer-Encoding: \x0b"
+               "chunked\r\n"),
+       400},
       {"encoding in 1.0", "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"a space before the colon", request("Content-Length : 5\r\n"), 400},
       {"a folded line", request("X: a\r\n b\r\n"), 400},
@@ -105,9 +108,10 @@ TEST_CASE("how an answer ends") {
   CHECK(kind("HTTP/1.1 204 No Content\r\n\r\n") == Kind::None);
   CHECK(kind("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n") == Kind::None);
   CHECK(kind("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", true) == Kind::None);
-  for (const char* bad : {"HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "ICY 200 OK\r\n\r\n", "HTTP/1.1 20\r\n\r\n",
-                          "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-                          "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n"})
+  for (const char* bad :
+       {"HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "ICY 200 OK\r\n\r\n", "HTTP/1.1 20\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n"})
     CHECK(parse_response_head(bad, false).refusal->status == 502);
 }
 
@@ -146,8 +150,9 @@ TEST_CASE("chunked bodies, in pieces of any size") {
   CHECK(dechunked("A\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n", piece).starts_with("0123456789|"));
   CHECK(dechunked("0\r\n\r\n", piece) == "|");
   CHECK(dechunked("5\r\nhel", piece) == "more");
-  for (const char* bad : {"x\r\n", "-1\r\n", "+5\r\nhello\r\n", "0x5\r\nhello\r\n", "5\nhello\r\n", "5\r\nhelloX\r\n0\r\n\r\n",
-                          "5 \nhello", "\r\n", "fffffffffffffffff\r\n", "5;\rx\r\nhello\r\n"})
+  for (const char* bad :
+       {"x\r\n", "-1\r\n", "+5\r\nhello\r\n", "0x5\r\nhello\r\n", "5\nhello\r\n", "5\r\nhelloX\r\n0\r\n\r\n",
+        "5 \nhello", "\r\n", "fffffffffffffffff\r\n", "5;\rx\r\nhello\r\n"})
     CHECK(dechunked(bad, piece) == "broken");
 }
 

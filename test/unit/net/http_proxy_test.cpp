@@ -25,7 +25,10 @@ std::string read_until(int fd, const std::string& end) {
 class Server {
  public:
   Server(const UniqueFd& network, std::uint16_t port)
-      : listener_(checked(sys::in_network(network, [&] { return open_listener(Protocol::Tcp, {ip("127.0.0.1"), port}); }))),
+      : listener_(checked(sys::in_network(network,
+                                          [&] {
+                                            return open_listener(Protocol::Tcp, {ip("127.0.0.1"), port});
+                                          }))),
         wake_(checked(sys::make_pipe())),
         thread_([this] { run(); }) {}
   ~Server() { wake_.write.reset(); }
@@ -42,7 +45,9 @@ class Server {
       threads_.emplace_back([socket = std::move(client)] { serve(socket.get()); });
     }
   }
-  static void say(int fd, const std::string& text) { (void)::send(fd, text.data(), text.size(), MSG_NOSIGNAL); }
+  static void say(int fd, const std::string& text) {
+    (void)::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+  }
   static void serve(int fd) {
     for (std::string in;;) {
       while (in.find("\r\n\r\n") == std::string::npos) {
@@ -72,7 +77,8 @@ class Server {
     }
   }
   static bool answer(int fd, const std::string& target, const std::string& head, const std::string& body) {
-    if (target == "/chunked") return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), true;
+    if (target == "/chunked")
+      return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), true;
     if (target == "/close") return say(fd, "HTTP/1.0 200 OK\r\n\r\nuntil the end"), false;
     if (target == "/cut") return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), false;
     if (target == "/nonsense") return say(fd, "220 smtp\r\n\r\n"), false;
@@ -160,14 +166,16 @@ const std::string kClose = "Host: example.com\r\nConnection: close\r\n";
 TEST_CASE("requests are passed on with who asked, and nothing of the client's connection") {
   if (skip_without_root()) return;
   Proxied proxied;
-  std::string got = proxied.ask("GET /x?y=z HTTP/1.1\r\n" + kClose +
-                                "X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 6.6.6.6\r\nKeep-Alive: 5\r\nX-Own: kept\r\n"
-                                "Connection: x-secret\r\nX-Secret: dropped\r\n\r\n");
+  std::string got =
+      proxied.ask("GET /x?y=z HTTP/1.1\r\n" + kClose +
+                  "X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 6.6.6.6\r\nKeep-Alive: 5\r\nX-Own: kept\r\n"
+                  "Connection: x-secret\r\nX-Secret: dropped\r\n\r\n");
   CHECK(got.starts_with("HTTP/1.1 200 OK\r\n"));
   CHECK(has(got, "GET /x?y=z HTTP/1.1\r\nHost: example.com\r\n"));
-  for (const char* part : {"X-Forwarded-For: 127.0.0.1\r\n", "X-Real-IP: 127.0.0.1\r\n", "X-Forwarded-Host: example.com\r\n",
-                           "X-Forwarded-Proto: http\r\n", "X-Forwarded-Port: 80\r\n", "X-Own: kept\r\n",
-                           "X-Original-Forwarded-For: 1.2.3.4\r\n", "X-Request-ID: "})
+  for (const char* part :
+       {"X-Forwarded-For: 127.0.0.1\r\n", "X-Real-IP: 127.0.0.1\r\n", "X-Forwarded-Host: example.com\r\n",
+        "X-Forwarded-Proto: http\r\n", "X-Forwarded-Port: 80\r\n", "X-Own: kept\r\n",
+        "X-Original-Forwarded-For: 1.2.3.4\r\n", "X-Request-ID: "})
     CHECK(has(got, part));
   for (const char* part : {"6.6.6.6", "Keep-Alive", "dropped"}) CHECK_FALSE(has(got, part));
 }
@@ -181,8 +189,10 @@ TEST_CASE("one connection, many requests, and one connection behind") {
     CHECK(read_until(socket.get(), "\r\n\r\n0").starts_with("HTTP/1.1 200 OK"));
   }
   // All at once as well.
-  Proxied::send(socket, "GET /size HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n"
-                        "GET /size HTTP/1.1\r\n" + kClose + "\r\n");
+  Proxied::send(socket,
+                "GET /size HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n"
+                "GET /size HTTP/1.1\r\n" +
+                    kClose + "\r\n");
   std::string got = read_until(socket.get(), "");
   CHECK(has(got, "404 Not Found"));
   CHECK(got.ends_with("\r\n\r\n0"));
@@ -196,13 +206,18 @@ TEST_CASE("bodies both ways") {
   CHECK(proxied.ask("GET /chunked HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nhello"));
   CHECK(has(proxied.ask("GET /close HTTP/1.1\r\n" + kClose + "\r\n"), "d\r\nuntil the end\r\n0\r\n\r\n"));
   CHECK(proxied.ask("HEAD /x HTTP/1.1\r\n" + kClose + "\r\n").ends_with("\r\n\r\n"));
-  std::string chunked = proxied.ask("POST /x HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+  std::string chunked = proxied.ask("POST /x HTTP/1.1\r\n" + kClose +
+                                    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
   CHECK(has(chunked, "Transfer-Encoding: chunked\r\n"));
   CHECK(has(chunked, "3\r\nabc\r\n0\r\n\r\n"));
-  std::string continued = proxied.ask("POST /size HTTP/1.1\r\n" + kClose + "Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabc");
+  std::string continued = proxied.ask("POST /size HTTP/1.1\r\n" + kClose +
+                                      "Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabc");
   CHECK(continued.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"));
   std::string large(20 << 20, 'x');
-  CHECK(proxied.ask(fmt::format("PUT /size HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{}", kClose, large.size(), large)).ends_with("\r\n\r\n20971520"));
+  CHECK(proxied
+            .ask(fmt::format("PUT /size HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{}", kClose, large.size(),
+                             large))
+            .ends_with("\r\n\r\n20971520"));
 }
 
 TEST_CASE("a request is tried at another server when the first cannot be reached") {
@@ -226,9 +241,13 @@ TEST_CASE("what goes wrong has its status") {
   CHECK(status(proxied, "GET /none HTTP/1.1\r\n" + kClose + "\r\n") == "HTTP/1.1 404");
   CHECK(status(proxied, "GET /nonsense HTTP/1.1\r\n" + kClose + "\r\n") == "HTTP/1.1 502");
   CHECK(status(proxied, "GET /silent HTTP/1.1\r\n" + kClose + "\r\n") == "HTTP/1.1 502");
-  CHECK(status(proxied, "POST /small HTTP/1.1\r\n" + kClose + "Content-Length: 11\r\n\r\n") == "HTTP/1.1 413");
-  CHECK(status(proxied, "POST /small HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n") == "HTTP/1.1 413");
-  CHECK(status(proxied, "POST /x HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\nzz\r\n") == "HTTP/1.1 400");
+  CHECK(status(proxied, "POST /small HTTP/1.1\r\n" + kClose + "Content-Length: 11\r\n\r\n") ==
+        "HTTP/1.1 413");
+  CHECK(status(proxied, "POST /small HTTP/1.1\r\n" + kClose +
+                            "Transfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n") ==
+        "HTTP/1.1 413");
+  CHECK(status(proxied, "POST /x HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\nzz\r\n") ==
+        "HTTP/1.1 400");
   CHECK(status(proxied, "GET /.. HTTP/1.1\r\n" + kClose + "\r\n") == "HTTP/1.1 400");
   // Half an answer is never passed off as a whole one.
   std::string cut = proxied.ask("GET /cut HTTP/1.1\r\n" + kClose + "\r\n");
@@ -238,10 +257,13 @@ TEST_CASE("what goes wrong has its status") {
 TEST_CASE("smuggled requests reach nobody") {
   if (skip_without_root()) return;
   Proxied proxied;
-  for (const char* headers : {"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n",
-                              "Content-Length: 0\r\nContent-Length: 6\r\n", "Transfer-Encoding: xchunked\r\nContent-Length: 6\r\n",
-                              "Transfer-Encoding : chunked\r\n", "X: a\r\n Transfer-Encoding: chunked\r\n"}) {
-    std::string got = proxied.ask(fmt::format("POST /x HTTP/1.1\r\nHost: a\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", headers));
+  for (const char* headers :
+       {"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", "Content-Length: 0\r\nContent-Length: 6\r\n",
+        "Transfer-Encoding: xchunked\r\nContent-Length: 6\r\n", "Transfer-Encoding : chunked\r\n",
+        "X: a\r\n Transfer-Encoding: chunked\r\n"}) {
+    std::string got = proxied.ask(fmt::format(
+        "POST /x HTTP/1.1\r\nHost: a\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", headers));
     CHECK((got.starts_with("HTTP/1.1 400") || got.starts_with("HTTP/1.1 501")));
     CHECK(has(got, "Connection: close"));
     CHECK_FALSE(has(got, "smuggled"));
@@ -264,7 +286,9 @@ TEST_CASE("another protocol takes over where both sides agree") {
 TEST_CASE("a taken port is said, a closed one refuses") {
   if (skip_without_root()) return;
   Proxied proxied;
-  UniqueFd taken = checked(sys::in_network(proxied.network, [&] { return open_listener(Protocol::Tcp, {ip("127.0.0.1"), 81}); }));
+  UniqueFd taken = checked(sys::in_network(proxied.network, [&] {
+    return open_listener(Protocol::Tcp, {ip("127.0.0.1"), 81});
+  }));
   auto failures = proxied.proxy->set_listeners({{"here", {ip("127.0.0.1"), 81}, false, "test"}});
   REQUIRE(failures.size() == 1);
   CHECK(failures[0].error.sys_errno() == EADDRINUSE);

@@ -15,9 +15,10 @@ std::string text(const std::vector<AddressRange>& ranges) {
 
 TEST_CASE("blocks with holes") {
   CHECK(text(without(cidr("10.0.0.0/24"), {})) == "10.0.0.0-10.0.0.255 ");
-  CHECK(text(without(cidr("10.0.0.0/24"), {cidr("10.0.0.64/26")})) == "10.0.0.0-10.0.0.63 10.0.0.128-10.0.0.255 ");
-  CHECK(text(without(cidr("10.0.0.0/24"), {cidr("10.0.0.192/26"), cidr("10.0.0.0/26"), cidr("10.0.0.16/28")})) ==
-        "10.0.0.64-10.0.0.191 ");
+  CHECK(text(without(cidr("10.0.0.0/24"), {cidr("10.0.0.64/26")})) ==
+        "10.0.0.0-10.0.0.63 10.0.0.128-10.0.0.255 ");
+  CHECK(text(without(cidr("10.0.0.0/24"), {cidr("10.0.0.192/26"), cidr("10.0.0.0/26"),
+                                           cidr("10.0.0.16/28")})) == "10.0.0.64-10.0.0.191 ");
   CHECK(text(without(cidr("10.0.0.0/24"), {cidr("10.0.0.0/8")})) == "");
   CHECK(text(without(cidr("10.0.0.0/24"), {cidr("192.0.2.0/24")})) == "10.0.0.0-10.0.0.255 ");
   CHECK(text(without(cidr("0.0.0.0/0"), {cidr("255.255.255.255/32")})) == "0.0.0.0-255.255.255.254 ");
@@ -62,7 +63,8 @@ TEST_CASE("policies of ingress: by pod, block and port, on any node") {
 
   SECTION("a set of pods, which grows and shrinks") {
     wanted.sets["clients"] = {near.address};
-    wanted.pods[server.address].ingress = only({.pods = "clients", .ranges = {}, .ports = {{Protocol::Tcp, 1001, 1001}}});
+    wanted.pods[server.address].ingress =
+        only({.pods = "clients", .ranges = {}, .ports = {{Protocol::Tcp, 1001, 1001}}});
     checked(policies.rules[0]->apply(wanted));
     CHECK(from(near.network, first));
     CHECK_FALSE(from(near.network, second));
@@ -74,7 +76,8 @@ TEST_CASE("policies of ingress: by pod, block and port, on any node") {
   }
   SECTION("blocks and ranges of ports") {
     wanted.pods[server.address].ingress =
-        only({.ranges = without(cidr("10.244.0.0/16"), {{near.address, 32}}), .ports = {{Protocol::Tcp, 1000, 1001}, {Protocol::Udp}}});
+        only({.ranges = without(cidr("10.244.0.0/16"), {{near.address, 32}}),
+              .ports = {{Protocol::Tcp, 1000, 1001}, {Protocol::Udp}}});
     checked(policies.rules[0]->apply(wanted));
     CHECK_FALSE(from(near.network, first));
     CHECK(from(far.network, first));
@@ -105,7 +108,8 @@ TEST_CASE("policies of egress, also through a Service, and answers always come b
   World world;
   Policies policies(world);
   TestPod client(world, 0, "client"), good(world, 1, "good"), bad(world, 0, "bad");
-  NamedServer good_server(good.network, "good", 80), bad_server(bad.network, "bad", 80), own(client.network, "client", 80);
+  NamedServer good_server(good.network, "good", 80), bad_server(bad.network, "bad", 80),
+      own(client.network, "client", 80);
   NodePolicies wanted;
   wanted.sets["good"] = {good.address};
   wanted.pods[client.address].egress = only({.pods = "good", .ranges = {}, .ports = {}});
@@ -118,7 +122,8 @@ TEST_CASE("policies of egress, also through a Service, and answers always come b
   auto services = checked(ServiceRules::open(duplicate(world.nodes[0]), {.services = world.ranges.services}));
   const Endpoint service{ip("10.96.0.20"), 8080};
   auto lead_to = [&](Ipv4 backend) {
-    checked(services->replace({{"s", {{.id = "s", .frontends = {{service.address, 8080}}, .backends = {{backend, 80}}}}}}));
+    checked(services->replace(
+        {{"s", {{.id = "s", .frontends = {{service.address, 8080}}, .backends = {{backend, 80}}}}}}));
   };
   lead_to(good.address);
   CHECK(ask(client.network, service, 150ms).starts_with("good"));

@@ -14,8 +14,8 @@ struct Services {
 
   explicit Services(World& in) : world(in) {
     for (int i = 0; i < World::kNodes; ++i)
-      rules[i] = checked(ServiceRules::open(
-          duplicate(world.nodes[i]), {.services = world.ranges.services, .pods = world.ranges.pods}));
+      rules[i] = checked(ServiceRules::open(duplicate(world.nodes[i]),
+                                            {.services = world.ranges.services, .pods = world.ranges.pods}));
   }
   void apply(const std::vector<ServiceRule>& wanted) {
     for (auto& node : rules) checked(node->replace({{"all", wanted}}));
@@ -270,9 +270,10 @@ TEST_CASE("a thousand services are one transaction") {
   NamedServer server(pod.network, "pod", 8080);
   RuleGroups wanted;
   for (std::uint32_t i = 0; i < 1000; ++i)
-    wanted[std::to_string(i)] = {{.id = std::to_string(i),
-                                  .frontends = {{world.ranges.services.at(i + 100), 80}},
-                                  .backends = {{pod.address, 8080}, {pod.address, 8081}, {pod.address, 8082}}}};
+    wanted[std::to_string(i)] = {
+        {.id = std::to_string(i),
+         .frontends = {{world.ranges.services.at(i + 100), 80}},
+         .backends = {{pod.address, 8080}, {pod.address, 8081}, {pod.address, 8082}}}};
   checked(services.rules[0]->replace(wanted));
   wanted["999"][0].backends.resize(1);
   checked(services.rules[0]->change({{"999", wanted["999"]}}));

@@ -26,7 +26,8 @@ std::vector<Ref<api::Service>> services(const std::vector<Wish>& wishes) {
     Result<api::Service> service = api::from_json<api::Service>(fmt::format(
         R"({{"metadata":{{"namespace":"d","name":"{}","creationTimestamp":"2026-01-01T00:00:{:02}Z"}},
             "spec":{{"type":"LoadBalancer"{}{}}},"status":{{"loadBalancer":{{{}}}}}}})",
-        wish.name, made.size(), wish.spec.find("ports") == std::string::npos ? kPort : "", wish.spec, status));
+        wish.name, made.size(), wish.spec.find("ports") == std::string::npos ? kPort : "", wish.spec,
+        status));
     REQUIRE(service.ok());
     made.push_back(std::make_shared<api::Service>(std::move(service).value()));
   }
@@ -53,7 +54,8 @@ TEST_CASE("who gets which address") {
   // Wishes.
   const std::string kWish = R"(,"loadBalancerIP":"10.243.8.1")";
   CHECK(plan({{"a"}, {"b", kWish}}) == "a 10.243.8.2; b 10.243.8.1; ");
-  CHECK(plan({{"a", "", "10.243.8.1"}, {"b", kWish}}) == "a 10.243.8.1; b 10.243.8.2 (10.243.8.1 is taken); ");
+  CHECK(plan({{"a", "", "10.243.8.1"}, {"b", kWish}}) ==
+        "a 10.243.8.1; b 10.243.8.2 (10.243.8.1 is taken); ");
   CHECK(plan({{"a", kWish, "10.243.8.4"}}) == "a 10.243.8.1; ");
   CHECK(plan({{"a", R"(,"loadBalancerIP":"1.2.3.4")", "10.243.8.4"}}) ==
         "a 10.243.8.4 (1.2.3.4 is not in this cluster's range 10.243.8.0/29); ");
@@ -65,14 +67,16 @@ TEST_CASE("who gets which address") {
 }
 
 TEST_CASE("which ports are opened on the host") {
-  const HostRelaysSpec spec{{net::parse_ipv4("127.0.0.1").value()}, net::parse_ipv4("10.243.0.2").value(), kRange};
+  const HostRelaysSpec spec{
+      {net::parse_ipv4("127.0.0.1").value()}, net::parse_ipv4("10.243.0.2").value(), kRange};
   auto text = [&](const std::vector<Wish>& wishes) {
     HostRelayPlan plan = plan_host_relays(services(wishes), spec);
     std::string out;
     for (const HostRelay& one : plan.relays)
       out += fmt::format("{} {}->{}; ", one.service.name, one.relay.listen.str(), one.relay.target.str());
     for (const RelayConflict& one : plan.conflicts)
-      out += fmt::format("{} not {}: {}; ", one.wanted.service.name, one.wanted.relay.listen.str(), one.taken_by.name);
+      out += fmt::format("{} not {}: {}; ", one.wanted.service.name, one.wanted.relay.listen.str(),
+                         one.taken_by.name);
     return out;
   };
   CHECK(text({{"a", "", "10.243.8.1"}}) == "a 127.0.0.1:80->10.243.8.1:80; ");
@@ -83,7 +87,8 @@ TEST_CASE("which ports are opened on the host") {
         "a 127.0.0.1:30080->10.243.0.2:30080; a 127.0.0.1:80->10.243.8.1:80; ");
   // A port stays where it is, though an older Service comes to want it.
   std::vector<HostRelay> before = plan_host_relays(services({{"z", "", "10.243.8.1"}}), spec).relays;
-  HostRelayPlan plan = plan_host_relays(services({{"a", "", "10.243.8.2"}, {"z", "", "10.243.8.1"}}), spec, before);
+  HostRelayPlan plan =
+      plan_host_relays(services({{"a", "", "10.243.8.2"}, {"z", "", "10.243.8.1"}}), spec, before);
   CHECK(plan.relays == before);
   CHECK(plan.conflicts.size() == 1);
 }

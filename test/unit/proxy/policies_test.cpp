@@ -11,7 +11,8 @@ using client::Ref;
 
 net::Ipv4 ip(const std::string& text) { return net::parse_ipv4(text).value(); }
 
-/// Namespaces a and b, each with a web and a db; web has a port "http", 80 in a and 8080 in b. All on node n, but b/db.
+/// Namespaces a and b, each with a web and a db; web has a port "http", 80 in a and 8080 in b. All on node n,
+/// but b/db.
 PolicyView world(const std::vector<std::string>& specs) {
   PolicyView view;
   view.namespaces = {{"a", {{"team", "red"}}}, {"b", {{"team", "blue"}}}};
@@ -35,8 +36,10 @@ std::string text(const net::NodePolicies& all, const std::vector<net::PolicyAllo
     out += allow.anybody ? "[any" : "[";
     if (!allow.pods.empty())
       for (net::Ipv4 address : all.sets.at(allow.pods)) out += address.str() + " ";
-    for (const net::AddressRange& range : allow.ranges) out += range.first.str() + "-" + range.last.str() + " ";
-    for (const net::PortRange& port : allow.ports) out += fmt::format(":{}/{}-{}", net::to_string(port.protocol), port.first, port.last);
+    for (const net::AddressRange& range : allow.ranges)
+      out += range.first.str() + "-" + range.last.str() + " ";
+    for (const net::PortRange& port : allow.ports)
+      out += fmt::format(":{}/{}-{}", net::to_string(port.protocol), port.first, port.last);
     out += "]";
   }
   return out;
@@ -63,9 +66,11 @@ TEST_CASE("what policies mean for a pod") {
       {"deny all, both ways", R"({"podSelector":{},"policyTypes":["Ingress","Egress"]})", "in ;out ;"},
       {"types by what is there", R"({"podSelector":{},"egress":[{}]})", "in ;out [any];"},
       {"allow all", R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{}]})", "in [any];"},
-      {"pods of the namespace", R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{"matchLabels":{"app":"db"}}}]}]})",
+      {"pods of the namespace",
+       R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{"matchLabels":{"app":"db"}}}]}]})",
        "in [10.0.0.2 ];"},
-      {"a namespace", R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"team":"blue"}}}]}]})",
+      {"a namespace",
+       R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"team":"blue"}}}]}]})",
        "in [10.0.1.1 10.0.1.2 ];"},
       {"pods of a namespace",
        R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"namespaceSelector":{},"podSelector":{"matchLabels":{"app":"db"}}}]}]})",
@@ -73,14 +78,21 @@ TEST_CASE("what policies mean for a pod") {
       {"either of two peers",
        R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{"matchLabels":{"app":"db"}}},{"namespaceSelector":{"matchLabels":{"team":"blue"}}}]}]})",
        "in [10.0.0.2 10.0.1.1 10.0.1.2 ];"},
-      {"a block", R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"ipBlock":{"cidr":"10.0.0.0/30","except":["10.0.0.2/32"]}}]}]})",
+      {"a block",
+       R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"ipBlock":{"cidr":"10.0.0.0/30","except":["10.0.0.2/32"]}}]}]})",
        "out [10.0.0.0-10.0.0.1 10.0.0.3-10.0.0.3 ];"},
-      {"blocks that overlap", R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"ipBlock":{"cidr":"10.0.0.0/30"}},{"ipBlock":{"cidr":"10.0.0.2/31"}}]}]})",
+      {"blocks that overlap",
+       R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"ipBlock":{"cidr":"10.0.0.0/30"}},{"ipBlock":{"cidr":"10.0.0.2/31"}}]}]})",
        "out [10.0.0.0-10.0.0.3 ];"},
-      {"ports", R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"ports":[{"port":80,"protocol":"TCP"},{"port":1000,"endPort":2000,"protocol":"UDP"},{"protocol":"SCTP"}]}]})",
+      {"ports",
+       R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"ports":[{"port":80,"protocol":"TCP"},{"port":1000,"endPort":2000,"protocol":"UDP"},{"protocol":"SCTP"}]}]})",
        "in [any:tcp/80-80:udp/1000-2000:sctp/0-65535];"},
-      {"a named port in", R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"ports":[{"port":"http","protocol":"TCP"}]}]})", "in [any:tcp/80-80];"},
-      {"a name that it does not have", R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"ports":[{"port":"https","protocol":"TCP"}]}]})", "in ;"},
+      {"a named port in",
+       R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"ports":[{"port":"http","protocol":"TCP"}]}]})",
+       "in [any:tcp/80-80];"},
+      {"a name that it does not have",
+       R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"ports":[{"port":"https","protocol":"TCP"}]}]})",
+       "in ;"},
       {"a named port out, another at each peer",
        R"({"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"namespaceSelector":{}}],"ports":[{"port":"http","protocol":"TCP"}]}]})",
        "out [10.0.0.1 :tcp/80-80][10.0.1.1 :tcp/8080-8080];"},
@@ -90,7 +102,8 @@ TEST_CASE("what policies mean for a pod") {
 
 TEST_CASE("policies add up; those of other namespaces do not count") {
   const std::string kDeny = R"({"podSelector":{},"policyTypes":["Ingress"]})";
-  const std::string kAllow = R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{}}]}]})";
+  const std::string kAllow =
+      R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{}}]}]})";
   CHECK(web({kDeny, kAllow}) == "in [10.0.0.1 10.0.0.2 ];");
   net::NodePolicies all = node_policies(world({kDeny}), "n");
   CHECK(all.pods.size() == 2);

@@ -41,11 +41,11 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
   ProxiedCluster() {
     create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     for (int i = 0; i < 2; ++i) {
-      rules[i] = checked(net::ServiceRules::open(
-          net::duplicate(world.nodes[i]), {.services = world.ranges.services,
-                                         .balancers = world.ranges.balancers(),
-                                         .pods = world.ranges.pods,
-                                         .local = {ip("10.96.0.10")}}));
+      rules[i] = checked(
+          net::ServiceRules::open(net::duplicate(world.nodes[i]), {.services = world.ranges.services,
+                                                                   .balancers = world.ranges.balancers(),
+                                                                   .pods = world.ranges.pods,
+                                                                   .local = {ip("10.96.0.10")}}));
       proxy.add_node(fmt::format("n{}", i), *rules[i]);
       checked(dns->add_node(fmt::format("n{}", i), world.nodes[i]));
     }
@@ -117,7 +117,6 @@ TEST_CASE("a taken node port is an event, and nothing else fails") {
   CHECK(ask(cluster.world.host, {cluster.world.host_network->node_address(0), 30080}) == "pod 10.250.0.1");
 }
 
-
 TEST_CASE("a load balancer gets an address, answers on it and on the host, and gives it back") {
   if (net::skip_without_root()) return;
   ProxiedCluster cluster;
@@ -125,22 +124,27 @@ TEST_CASE("a load balancer gets an address, answers on it and on the host, and g
   net::NamedServer server(pod.network, "pod", 8080);
   auto create = [&](const std::string& name, const std::string& spec) {
     cluster.create<api::Service>(R"({"metadata":{"namespace":"default","name":")" + name +
-                                 R"("},"spec":{"type":"LoadBalancer","ports":[{"name":"http","port":80}])" + spec + "}}");
-    cluster.create<api::EndpointSlice>(R"({"metadata":{"namespace":"default","name":")" + name +
-                                       R"(-1","labels":{"kubernetes.io/service-name":")" + name +
-                                       R"("}},"addressType":"IPv4","endpoints":[{"addresses":[")" + pod.address.str() +
-                                       R"("],"nodeName":"n1"}],"ports":[{"name":"http","protocol":"TCP","port":8080}]})");
+                                 R"("},"spec":{"type":"LoadBalancer","ports":[{"name":"http","port":80}])" +
+                                 spec + "}}");
+    cluster.create<api::EndpointSlice>(
+        R"({"metadata":{"namespace":"default","name":")" + name +
+        R"(-1","labels":{"kubernetes.io/service-name":")" + name +
+        R"("}},"addressType":"IPv4","endpoints":[{"addresses":[")" + pod.address.str() +
+        R"("],"nodeName":"n1"}],"ports":[{"name":"http","protocol":"TCP","port":8080}]})");
   };
   auto address_of = [&](const std::string& name) {
     auto service = cluster.informers.of<api::Service>().get({"default", name});
-    return service && !service->status.loadBalancer.ingress.empty() ? service->status.loadBalancer.ingress[0].ip
-                                                                    : std::string();
+    return service && !service->status.loadBalancer.ingress.empty()
+               ? service->status.loadBalancer.ingress[0].ip
+               : std::string();
   };
   create("one", "");
   create("two", R"(,"loadBalancerIP":"10.250.0.200")");
   create("foreign", R"(,"loadBalancerClass":"example.com/other")");
   create("local", R"(,"externalTrafficPolicy":"Local")");
-  REQUIRE(cluster.wait_for([&] { return !address_of("one").empty() && !address_of("two").empty() && !address_of("local").empty(); }));
+  REQUIRE(cluster.wait_for([&] {
+    return !address_of("one").empty() && !address_of("two").empty() && !address_of("local").empty();
+  }));
   cluster.applied();
   CHECK(address_of("one") == "10.250.0.130");
   CHECK(address_of("two") == "10.250.0.200");
@@ -159,8 +163,9 @@ TEST_CASE("a load balancer gets an address, answers on it and on the host, and g
   CHECK(cluster.wait_for([&] {
     for (const auto& event : cluster.list<api::Event>())
       if (event->reason == "LoadBalancerPortUnavailable" && event->involvedObject.name == "two" &&
-          event->message == "Port 80 does not answer on 127.0.0.1 of the host: Service default/one has it; "
-                            "it answers on 10.250.0.200:80")
+          event->message ==
+              "Port 80 does not answer on 127.0.0.1 of the host: Service default/one has it; "
+              "it answers on 10.250.0.200:80")
         return true;
     return false;
   }));

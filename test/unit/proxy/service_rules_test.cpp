@@ -78,32 +78,35 @@ TEST_CASE("traffic policies keep to the node") {
   const std::string kNodePort = R"("ports":[{"name":"http","protocol":"TCP","port":80,"nodePort":30080}])";
   CHECK(rules_for(R"({"type":"NodePort","clusterIP":"10.96.0.20","externalTrafficPolicy":"Local",)" +
                   kNodePort + "}") ==
-        std::vector<std::string>{"default/web:80/TCP tcp 10.96.0.20:80 -> " + kBoth,
-                                 "default/web:80/TCP/external tcp *:30080 -> " + kBoth +
-                                     " outside 10.244.0.5:8080"});
+        std::vector<std::string>{
+            "default/web:80/TCP tcp 10.96.0.20:80 -> " + kBoth,
+            "default/web:80/TCP/external tcp *:30080 -> " + kBoth + " outside 10.244.0.5:8080"});
   CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20","internalTrafficPolicy":"Local",)" +
                   kPorts + "}") ==
         std::vector<std::string>{"default/web:80/TCP tcp 10.96.0.20:80 -> 10.244.0.5:8080"});
 }
 
 TEST_CASE("load balancers: who is let in, and how long a client is remembered") {
-  CHECK(rules_for(R"({"type":"LoadBalancer","clusterIP":"10.96.0.20","loadBalancerSourceRanges":["192.0.2.0/24"],
+  CHECK(rules_for(
+            R"({"type":"LoadBalancer","clusterIP":"10.96.0.20","loadBalancerSourceRanges":["192.0.2.0/24"],
                   "sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":7}},)" +
-                      kPorts + "}",
-                  "", R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.7"}]}})") ==
+                kPorts + "}",
+            "", R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.7"}]}})") ==
         std::vector<std::string>{"default/web:80/TCP tcp 10.96.0.20:80 ~7s> " + kBoth,
                                  "default/web:80/TCP/balancer tcp 192.0.2.7:80 <192.0.2.0/24 ~7s> " + kBoth});
 }
 
 TEST_CASE("hints prefer what is near, if they are whole") {
   auto backends = [](const std::string& one, const std::string& two) {
-    std::string rule = rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20",)" + kPorts + "}",
-                                 fmt::format(R"([{{"addresses":["10.244.0.5"]{}}},{{"addresses":["10.244.1.5"]{}}}])",
-                                             one, two))
-                           .at(0);
+    std::string rule =
+        rules_for(
+            R"({"type":"ClusterIP","clusterIP":"10.96.0.20",)" + kPorts + "}",
+            fmt::format(R"([{{"addresses":["10.244.0.5"]{}}},{{"addresses":["10.244.1.5"]{}}}])", one, two))
+            .at(0);
     return rule.substr(rule.find("-> ") + 3);
   };
-  const std::string kZone1 = R"(,"hints":{"forZones":[{"name":"z1"}]})", kZone2 = R"(,"hints":{"forZones":[{"name":"z2"}]})";
+  const std::string kZone1 = R"(,"hints":{"forZones":[{"name":"z1"}]})",
+                    kZone2 = R"(,"hints":{"forZones":[{"name":"z2"}]})";
   CHECK(backends(kZone1, kZone2) == "10.244.0.5:8080");
   CHECK(backends(kZone1, "") == kBoth);
   CHECK(backends(kZone2, kZone2) == kBoth);
