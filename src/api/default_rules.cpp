@@ -92,6 +92,7 @@ void service_port(ServicePort& port) {
 }
 
 void service_spec(ServiceSpec& spec) {
+  if (spec.sessionAffinity == "None") spec.sessionAffinityConfig = {};
   if (spec.sessionAffinity == "ClientIP") {
     ClientIPConfig& client = spec.sessionAffinityConfig.ensure().clientIP.ensure();
     set_if_absent(client.timeoutSeconds, 10800);

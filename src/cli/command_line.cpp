@@ -21,6 +21,7 @@ struct Command {
   Options options;
   int progress_fd = -1;
   std::vector<std::string> arguments;
+  ServiceQuestion service;
   std::function<int()> run;
 };
 
@@ -37,6 +38,7 @@ void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
       ->check(CLI::IsMember({"None", "Metadata", "Request", "RequestResponse"}))
       ->capture_default_str();
   app.add_option("--pod-cidr", cluster.pod_cidr, "IPv4 range of pods, a /16");
+  app.add_option("--cluster-domain", cluster.cluster_domain, "DNS domain of the cluster")->capture_default_str();
   app.add_option("--service-cidr", cluster.service_cidr, "IPv4 range of services, a /16");
 }
 
@@ -67,6 +69,14 @@ void add_image_commands(CLI::App& app, Command& command) {
   remove->add_option("NAME", command.arguments, "Names or ids")->required();
 }
 
+void add_service_command(CLI::App& app, Command& command) {
+  CLI::App* service = add(app, command, "service", "Print where a Service answers from this host",
+                          [&command] { return service_urls(command.options, command.service); });
+  service->add_option("NAME", command.service.name, "The Service")->required();
+  service->add_option("-n,--namespace", command.service.namespace_, "Its namespace")->capture_default_str();
+  service->add_flag("--url", command.service.only_urls, "Print nothing but the URLs");
+}
+
 void add_commands(CLI::App& app, Command& command) {
   CLI::App* starting = add(app, command, "start", "Create a cluster, or start a stopped one",
                            [&command] { return start(command.options); });
@@ -80,6 +90,7 @@ void add_commands(CLI::App& app, Command& command) {
   node->fallthrough();
   add(*node, command, "list", "List nodes", [&command] { return node_list(command.options); })->alias("ls");
   add_image_commands(app, command);
+  add_service_command(app, command);
   CLI::App* tool = add(app, command, "kubectl", "Run kubectl against a cluster: skiff kubectl get pods",
                        [&command] { return kubectl(command.options, command.arguments); });
   tool->prefix_command()->fallthrough(false);

@@ -30,6 +30,7 @@ std::vector<std::string> serve_arguments(const Options& options) {
     words.push_back("--audit-level=" + config.audit_level);
   }
   if (config.api_port != 0) words.push_back(fmt::format("--api-port={}", config.api_port));
+  words.push_back("--cluster-domain=" + config.cluster_domain);
   if (!config.pod_cidr.empty()) words.push_back("--pod-cidr=" + config.pod_cidr);
   if (!config.service_cidr.empty()) words.push_back("--service-cidr=" + config.service_cidr);
   return words;

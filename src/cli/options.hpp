@@ -38,6 +38,12 @@ int image_pull(const Options& options, const std::vector<std::string>& names);
 int image_tag(const Options& options, const std::vector<std::string>& name_and_new_name);
 int image_prune(const Options& options);
 int image_remove(const Options& options, const std::vector<std::string>& names);
+struct ServiceQuestion {
+  std::string name, namespace_ = "default";
+  bool only_urls = false;
+};
+/// Prints where a Service answers from this host.
+int service_urls(const Options& options, const ServiceQuestion& question);
 /// Becomes kubectl, looking at this cluster; returns only when there is none.
 int kubectl(const Options& options, const std::vector<std::string>& arguments);
 

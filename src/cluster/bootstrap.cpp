@@ -7,6 +7,7 @@
 #include "api/gen/storage.hpp"
 #include "apiserver/default_policy.hpp"
 #include "controllers/volume_directories.hpp"
+#include "proxy/ingress_routes.hpp"
 
 namespace skiff::cluster {
 namespace {
@@ -80,6 +81,15 @@ api::StorageClass standard_class() {
   return object;
 }
 
+// Ingresses without a class get this one.
+api::IngressClass ingress_class() {
+  api::IngressClass object;
+  object.metadata.name = "skiff";
+  object.metadata.annotations["ingressclass.kubernetes.io/is-default-class"] = "true";
+  object.spec.controller = proxy::kIngressController;
+  return object;
+}
+
 // By which aggregated API servers know users and the front proxy (--requestheader-* as kubeadm sets them).
 Status publish_authentication(client::Client& client, const Identity& identity) {
   const std::map<std::string, std::string> data = {
@@ -125,38 +135,62 @@ Status bootstrap_objects(client::Client& client, const Settings& settings, const
                                          "For pods that their node cannot do without."));
   });
   tasks.push_back([&] { return ensure(client, standard_class()); });
+  tasks.push_back([&] { return ensure(client, ingress_class()); });
   tasks.push_back([&] { return publish_authentication(client, identity); });
   return client::run_together(tasks);
 }
 
-Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port) {
+namespace {
+
+struct PublishedPort {
+  const char *name, *protocol;
+  std::uint16_t number;
+};
+
+// Endpoints and one slice of a Service without selector.
+Status publish(client::Client& client, const client::ObjectKey& service, const std::vector<std::string>& addresses,
+               const std::vector<PublishedPort>& ports) {
   api::Endpoints endpoints;
-  endpoints.metadata.name = "kubernetes";
-  endpoints.metadata.namespace_ = "default";
+  endpoints.metadata.name = service.name;
+  endpoints.metadata.namespace_ = service.namespace_;
   endpoints.metadata.labels["endpointslice.kubernetes.io/skip-mirror"] = "true";
   api::EndpointSubset& subset = endpoints.subsets.emplace_back();
-  subset.addresses.emplace_back().ip = address;
-  api::EndpointPort& where = subset.ports.emplace_back();
-  where.name = "https";
-  where.port = port;
-  where.protocol = "TCP";
   api::EndpointSlice slice;
-  slice.metadata.name = "kubernetes";
-  slice.metadata.namespace_ = "default";
-  slice.metadata.labels["kubernetes.io/service-name"] = "kubernetes";
+  slice.metadata.name = service.name;
+  slice.metadata.namespace_ = service.namespace_;
+  slice.metadata.labels["kubernetes.io/service-name"] = service.name;
   slice.addressType = "IPv4";
-  api::Endpoint& endpoint = slice.endpoints.emplace_back();
-  endpoint.addresses = {address};
-  endpoint.conditions.ensure().ready = true;
-  api::DiscoveryEndpointPort& slice_port = slice.ports.emplace_back();
-  slice_port.name = "https";
-  slice_port.port = port;
-  slice_port.protocol = "TCP";
+  for (const std::string& address : addresses) {
+    subset.addresses.emplace_back().ip = address;
+    api::Endpoint& endpoint = slice.endpoints.emplace_back();
+    endpoint.addresses = {address};
+    endpoint.conditions.ensure().ready = true;
+  }
+  for (const PublishedPort& port : ports) {
+    api::EndpointPort& where = subset.ports.emplace_back();
+    where.name = port.name;
+    where.port = port.number;
+    where.protocol = port.protocol;
+    api::DiscoveryEndpointPort& slice_port = slice.ports.emplace_back();
+    slice_port.name = port.name;
+    slice_port.port = port.number;
+    slice_port.protocol = port.protocol;
+  }
   TRY(client.update(endpoints));  // both kinds are created by an update of a missing name, or replaced
-  Result<client::Ref<api::EndpointSlice>> present = client.get<api::EndpointSlice>({"default", "kubernetes"});
+  Result<client::Ref<api::EndpointSlice>> present = client.get<api::EndpointSlice>(service);
   if (!present.ok()) return ensure(client, slice);
   TRY(client.update(slice));
   return ok();
+}
+
+}  // namespace
+
+Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port) {
+  return publish(client, {"default", "kubernetes"}, {address}, {{"https", "TCP", port}});
+}
+
+Status publish_dns_endpoints(client::Client& client, const std::vector<std::string>& addresses) {
+  return publish(client, {"kube-system", "kube-dns"}, addresses, {{"dns", "UDP", 53}, {"dns-tcp", "TCP", 53}});
 }
 
 }  // namespace skiff::cluster

@@ -2,6 +2,7 @@
 // The objects that every cluster has from its first moment.
 
 #include <string>
+#include <vector>
 
 #include "client/client.hpp"
 #include "cluster/identity.hpp"
@@ -15,5 +16,8 @@ Status bootstrap_objects(client::Client& client, const Settings& settings, const
 
 /// Points the Service "kubernetes" at the API listener inside the node.
 Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port);
+
+/// Points the Service "kube-dns" at the DNS server in each node, for clients that look for its endpoints.
+Status publish_dns_endpoints(client::Client& client, const std::vector<std::string>& addresses);
 
 }  // namespace skiff::cluster

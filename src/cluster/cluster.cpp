@@ -121,7 +121,7 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
           .directories = directories.get()});
   scheduler = std::make_unique<scheduler::Scheduler>(
       scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
-  TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random}, settings));
+  TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random, *host}, settings));
   return ok();
 }
 
@@ -134,7 +134,8 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
                                    .registries = registries,
                                    .host = *host,
                                    .client = *kubelet_client,
-                                   .kubelets = kubelets};
+                                   .kubelets = kubelets,
+                                   .network = *network};
   for (int index = 0; index < settings.config.nodes; ++index) {
     TRY_ASSIGN(std::unique_ptr<NodeParts> node, NodeParts::create(around, index));
     TRY(plane->serve_in(node->network(), node->address().str()));
@@ -142,6 +143,9 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
     nodes.push_back(std::move(node));
   }
   TRY(cluster::publish_api_endpoint(plane->client(), nodes[0]->address().str(), cluster::kNodeApiPort));
+  std::vector<std::string> addresses;
+  for (const auto& node : nodes) addresses.push_back(node->address().str());
+  TRY(cluster::publish_dns_endpoints(plane->client(), addresses));
   informers->start();
   controllers->start();
   scheduler->start();

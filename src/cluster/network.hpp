@@ -1,5 +1,5 @@
 #pragma once
-// The cluster-wide network services: rules for Services in every node, cluster DNS, NodePorts on the host.
+// The cluster-wide network services: rules for Services in every node, cluster DNS, load balancers, ports on the host.
 
 #include <map>
 #include <memory>
@@ -9,10 +9,18 @@
 #include "client/event_recorder.hpp"
 #include "cluster/state.hpp"
 #include "net/dns_server.hpp"
+#include "net/host_network.hpp"
 #include "net/relays.hpp"
+#include "net/policy_rules.hpp"
 #include "net/service_rules.hpp"
+#include "proxy/dns_config.hpp"
 #include "proxy/dns_records.hpp"
-#include "proxy/node_port_relays.hpp"
+#include "proxy/gateway_controller.hpp"
+#include "proxy/health_checks.hpp"
+#include "proxy/host_relays.hpp"
+#include "proxy/ingress_controller.hpp"
+#include "proxy/load_balancers.hpp"
+#include "proxy/network_policies.hpp"
 #include "proxy/service_proxy.hpp"
 
 namespace skiff::cluster {
@@ -24,14 +32,19 @@ class ClusterNetwork {
     client::Informers& informers;
     Clock& clock;
     Random& random;
+    net::HostNetwork& host_network;
   };
   /// Registers informer handlers: before Informers::start(). `host` is the host's network namespace.
   static Result<std::unique_ptr<ClusterNetwork>> create(const Uses& uses, const Settings& settings);
   ~ClusterNetwork();
 
-  /// Serves a node from now on; the first one added is where NodePort connections from the host enter.
+  /// Serves a node from now on; the first one added is where connections from the host enter.
   Status add_node(const std::string& name, const UniqueFd& network, net::Ipv4 address);
   void remove_node(const std::string& name);
+
+  /// For a pod that got its address: returns when its network policies are in force.
+  Status admit_pod(const std::string& uid, net::Ipv4 address) { return policies_.admit(uid, address); }
+  void forget_pod(const std::string& uid) { policies_.forget(uid); }
 
   /// After Informers::start().
   Status start();
@@ -42,17 +55,32 @@ class ClusterNetwork {
 
  private:
   ClusterNetwork(const Uses& uses, const Settings& settings);
+  Status serve_host(const UniqueFd& network, net::Ipv4 address);
+  Status serve_http(const UniqueFd& network, const std::vector<net::Ipv4>& listen);
+  std::map<net::Ipv4, net::Ipv4> by_address(const proxy::LoadBalancers::Paths& paths);
 
   const Uses uses_;
   const Settings& settings_;
   UniqueFd host_;
-  client::EventRecorder events_;
+  client::EventRecorder events_, ingress_events_;
   proxy::DnsRecords records_;
   std::unique_ptr<net::DnsServer> dns_;
+  std::unique_ptr<proxy::DnsConfig> dns_config_;
   std::map<std::string, std::unique_ptr<net::ServiceRules>> rules_;
   proxy::ServiceProxy proxy_;
+  std::map<std::string, std::unique_ptr<net::PolicyRules>> policy_rules_;
+  proxy::NetworkPolicies policies_;
   std::unique_ptr<net::Relays> relays_;
-  std::unique_ptr<proxy::NodePortRelays> node_ports_;
+  std::unique_ptr<proxy::HostRelays> host_relays_;
+  Mutex mutex_;
+  std::map<std::string, net::Ipv4> addresses_ GUARDED_BY(mutex_);  // of the nodes
+  proxy::LoadBalancers balancers_;
+  std::unique_ptr<net::HttpProxy> http_;
+  client::AnyInformer certificates_;  // Secrets of this type alone: others may be many
+  std::unique_ptr<proxy::HttpFront> front_;
+  std::unique_ptr<proxy::IngressController> ingress_;
+  std::unique_ptr<proxy::GatewayController> gateways_;
+  std::unique_ptr<proxy::HealthChecks> health_checks_;
 };
 
 }  // namespace skiff::cluster

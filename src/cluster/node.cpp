@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cluster/network.hpp"
 #include "kubelet/kubelet.hpp"
 #include "net/pod_network.hpp"
 #include "runtime/node.hpp"
@@ -29,6 +30,30 @@ std::shared_ptr<client::NodeAccess> KubeletDirectory::find(const std::string& no
   return found == kubelets_.end() ? nullptr : found->second;
 }
 
+namespace {
+
+// A pod has its network only when the policies about it are in force.
+class PolicedNetwork final : public kubelet::PodNetwork {
+ public:
+  PolicedNetwork(net::PodNetwork& pods, ClusterNetwork& cluster) : pods_(pods), cluster_(cluster) {}
+  Result<std::string> attach(const std::string& uid, const UniqueFd& network) override {
+    TRY_ASSIGN(net::Ipv4 address, pods_.attach(uid, network));
+    TRY(cluster_.admit_pod(uid, address));
+    return address.str();
+  }
+  Status detach(const std::string& uid) override {
+    cluster_.forget_pod(uid);
+    return pods_.detach(uid);
+  }
+  Status sweep(const std::set<std::string>& live) override { return pods_.sweep(live); }
+
+ private:
+  net::PodNetwork& pods_;
+  ClusterNetwork& cluster_;
+};
+
+}  // namespace
+
 // Members in the order they are made.
 struct NodeParts::Parts {
   NodeSurroundings around;
@@ -38,7 +63,7 @@ struct NodeParts::Parts {
   kubelet::ContainerExits exits;
   std::unique_ptr<runtime::Node> runtime;
   std::unique_ptr<net::PodNetwork> pods;
-  std::unique_ptr<kubelet::VethNetwork> pod_network;
+  std::unique_ptr<PolicedNetwork> pod_network;
   std::unique_ptr<kubelet::Kubelet> kubelet;
 
   Status open();
@@ -67,7 +92,7 @@ Status NodeParts::Parts::open() {
   net::NodeLink link{.index = index, .network = runtime->network(), .pods = around.settings.node_pods(index)};
   TRY(around.host.ensure_node(link));
   TRY_ASSIGN(pods, net::PodNetwork::open(runtime->network(), {.pods = link.pods}));
-  pod_network = std::make_unique<kubelet::VethNetwork>(*pods);
+  pod_network = std::make_unique<PolicedNetwork>(*pods, around.network);
   return ok();
 }
 

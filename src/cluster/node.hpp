@@ -16,6 +16,8 @@
 
 namespace skiff::cluster {
 
+class ClusterNetwork;
+
 /// The kubelets of this process by node name. Any thread.
 class KubeletDirectory {
  public:
@@ -39,6 +41,7 @@ struct NodeSurroundings {
   net::HostNetwork& host;
   client::Client& client;
   KubeletDirectory& kubelets;
+  ClusterNetwork& network;
 };
 
 class NodeParts {

@@ -20,7 +20,7 @@ namespace skiff::cluster {
 namespace {
 
 constexpr char kPodCandidates[] = "10.244.0.0/16 10.245.0.0/16 10.246.0.0/16 172.27.0.0/16 172.28.0.0/16";
-constexpr char kNodeCandidates[] = "10.243.0.0/24 10.242.0.0/24 172.26.0.0/24 192.168.243.0/24";
+constexpr char kNodeCandidates[] = "10.243.0.0/20 10.243.16.0/20 10.242.0.0/20 172.26.0.0/20 192.168.240.0/20";
 constexpr char kServiceCandidates[] = "10.96.0.0/16 10.97.0.0/16 10.98.0.0/16 172.29.0.0/16 172.30.0.0/16";
 
 Status check_shape(const std::string& range, const char* flag) {

@@ -47,6 +47,9 @@ struct Settings {
   net::ClusterRanges ranges() const;
   net::Cidr node_pods(int index) const;                      // a /24 of the pod range each
   net::Ipv4 service_address(std::uint32_t host_part) const;  // 1: the API's, 10: DNS'
+  /// Of the balancers' addresses those that are answered in every node: the ingress' and the gateways'.
+  net::Cidr answered() const { return {ranges().balancers().base, 27}; }
+  net::Ipv4 ingress_address() const { return answered().at(1); }
 };
 
 /// Loads what an earlier start chose; a wish in `config` that differs is Invalid (a range cannot change under living

@@ -28,7 +28,7 @@ class DnsCache {
   };
   static std::string key_of(const DnsQuery& query);
 
-  const size_t capacity_;
+  size_t capacity_;
   std::map<std::string, Entry> entries_;
   std::deque<std::pair<std::string, TimePoint>> order_;
 };

@@ -29,7 +29,7 @@ struct DnsForwarder::Exchange {
   std::string packet;
   bool stream = false;
   Reply reply;
-  std::vector<Ipv4> servers;
+  std::vector<Endpoint> servers;
   size_t tries = 0;
   UniqueFd socket;
   EventLoop::TimerId timer = 0;
@@ -40,11 +40,30 @@ std::string server_failure(const DnsQuery& query) {
   return encode_answer(query, {.code = DnsCode::ServerFailure, .authoritative = false}, 512);
 }
 
-DnsForwarder::DnsForwarder(EventLoop& loop, std::string resolv_conf)
-    : loop_(loop), resolvers_(std::move(resolv_conf)), cache_(kCachedAnswers) {}
+DnsForwarder::DnsForwarder(EventLoop& loop, std::string resolv_conf, Ipv4 self)
+    : loop_(loop), resolvers_(std::move(resolv_conf)), self_(self), cache_(kCachedAnswers) {}
 
 DnsForwarder::~DnsForwarder() {
   for (auto& [id, exchange] : exchanges_) release_socket(*exchange);
+}
+
+void DnsForwarder::set_upstreams(DnsUpstreams upstreams) {
+  upstreams_ = std::move(upstreams);
+  cache_ = DnsCache(kCachedAnswers);
+}
+
+std::vector<Endpoint> DnsForwarder::servers_for(const std::string& name) {
+  for (std::string_view zone = name; !zone.empty();) {
+    if (auto found = upstreams_.zones.find(std::string(zone)); found != upstreams_.zones.end())
+      return found->second;
+    size_t dot = zone.find('.');
+    zone = dot == std::string_view::npos ? std::string_view() : zone.substr(dot + 1);
+  }
+  if (!upstreams_.others.empty()) return upstreams_.others;
+  std::vector<Endpoint> servers;
+  for (Ipv4 server : resolvers_.current())
+    if (server != self_) servers.push_back({server, 53});
+  return servers;
 }
 
 void DnsForwarder::forward(const DnsQuery& query, const std::string& packet, bool stream, Reply reply) {
@@ -57,7 +76,7 @@ void DnsForwarder::forward(const DnsQuery& query, const std::string& packet, boo
   exchange->packet = packet;
   exchange->stream = stream;
   exchange->reply = std::move(reply);
-  exchange->servers = resolvers_.current();
+  exchange->servers = servers_for(query.name);
   std::uint64_t id = exchange->id;
   exchanges_[id] = std::move(exchange);
   ask_next(id);
@@ -90,8 +109,8 @@ void DnsForwarder::ask_next(std::uint64_t id) {
   Exchange& exchange = *exchanges_.at(id);
   while (exchange.tries < exchange.servers.size() * kRounds) {
     release_socket(exchange);
-    Ipv4 server = exchange.servers[exchange.tries++ % exchange.servers.size()];
-    if (!open_exchange(exchange, {server, 53}).ok()) continue;
+    Endpoint server = exchange.servers[exchange.tries++ % exchange.servers.size()];
+    if (!open_exchange(exchange, server).ok()) continue;
     exchange.timer = loop_.after(kPatience, [this, id] {
       exchanges_.at(id)->timer = 0;
       ask_next(id);

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <future>
 #include <map>
 
 #include "base/log.hpp"
@@ -30,7 +31,7 @@ constexpr int kMaxAliases = 8;
 class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
  public:
   Serving(EventLoop& loop, const DnsServerSpec& spec, const DnsZones& zones)
-      : loop_(loop), zones_(zones), forwarder_(loop, spec.resolv_conf) {}
+      : loop_(loop), zones_(zones), forwarder_(loop, spec.resolv_conf, spec.listen.address) {}
 
   struct Listeners {
     std::shared_ptr<UniqueFd> udp;  // shared: forwarded answers may still want it
@@ -42,17 +43,21 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
                     [this, udp = listeners.udp](std::uint32_t) { read_packets(udp); }));
     TRY(loop_.watch(listeners.tcp.get(), EPOLLIN,
                     [this, fd = listeners.tcp.get()](std::uint32_t) { accept(fd); }));
-    nodes_[id] = std::move(listeners);
+    nodes_[id].push_back(std::move(listeners));
     return ok();
   }
 
   void remove(const std::string& id) {
     auto node = nodes_.find(id);
     if (node == nodes_.end()) return;
-    loop_.unwatch(node->second.udp->get());
-    loop_.unwatch(node->second.tcp.get());
+    for (Listeners& listeners : node->second) {
+      loop_.unwatch(listeners.udp->get());
+      loop_.unwatch(listeners.tcp.get());
+    }
     nodes_.erase(node);
   }
+
+  void set_upstreams(DnsUpstreams upstreams) { forwarder_.set_upstreams(std::move(upstreams)); }
 
  private:
   struct Client {
@@ -209,7 +214,7 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
 
   EventLoop& loop_;
   const DnsZones& zones_;
-  std::map<std::string, Listeners> nodes_;
+  std::map<std::string, std::vector<Listeners>> nodes_;
   std::uint64_t next_client_ = 0;
   std::map<std::uint64_t, Client> clients_;
   DnsForwarder forwarder_;
@@ -238,34 +243,52 @@ Result<std::unique_ptr<DnsServer>> DnsServer::start(const UniqueFd& upstream, Dn
   return server;
 }
 
-Status DnsServer::add_node(const std::string& id, const UniqueFd& node) {
+Status DnsServer::add_node(const std::string& id, const UniqueFd& node, std::optional<Ipv4> address) {
   {
     MutexLock lock(mutex_);
     if (!nodes_.insert(id).second) return ok();
   }
-  auto prepare = [&]() -> Result<Serving::Listeners> {
+  std::vector<Endpoint> endpoints{spec_.listen};
+  if (address) endpoints.push_back({*address, spec_.listen.port});
+  auto listen = [&](Endpoint endpoint) -> Result<Serving::Listeners> {
+    TRY_ASSIGN(UniqueFd udp, sys::in_network(node, [&] { return open_listener(Protocol::Udp, endpoint); }));
+    TRY_ASSIGN(UniqueFd tcp, sys::in_network(node, [&] { return open_listener(Protocol::Tcp, endpoint); }));
+    return Serving::Listeners{std::make_shared<UniqueFd>(std::move(udp)), std::move(tcp)};
+  };
+  auto prepare = [&]() -> Result<std::vector<Serving::Listeners>> {
     TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(node));
     TRY_ASSIGN(sys::Link lo, netlink->link("lo"));
     TRY(netlink->set_up(lo.index));
     TRY(netlink->add_address({lo.index, {spec_.listen.address.value, 32}}));
-    TRY_ASSIGN(UniqueFd udp,
-               sys::in_network(node, [&] { return open_listener(Protocol::Udp, spec_.listen); }));
-    TRY_ASSIGN(UniqueFd tcp,
-               sys::in_network(node, [&] { return open_listener(Protocol::Tcp, spec_.listen); }));
-    return Serving::Listeners{std::make_shared<UniqueFd>(std::move(udp)), std::move(tcp)};
+    std::vector<Serving::Listeners> all;
+    for (Endpoint endpoint : endpoints) {
+      TRY_ASSIGN(Serving::Listeners one, listen(endpoint));
+      all.push_back(std::move(one));
+    }
+    return all;
   };
-  Result<Serving::Listeners> listeners = prepare();
+  Result<std::vector<Serving::Listeners>> listeners = prepare();
   if (!listeners.ok()) {
     MutexLock lock(mutex_);
     nodes_.erase(id);
     return std::move(listeners).error().in("cluster DNS");
   }
-  auto held = std::make_shared<Serving::Listeners>(std::move(listeners).value());
+  auto held = std::make_shared<std::vector<Serving::Listeners>>(std::move(listeners).value());
   loop_->post([serving = serving_, id, held] {
-    if (Status added = serving->add(id, std::move(*held)); !added.ok())
-      log::error("dns", "{}: {}", id, added.error().message());
+    for (Serving::Listeners& one : *held)
+      if (Status added = serving->add(id, std::move(one)); !added.ok())
+        log::error("dns", "{}: {}", id, added.error().message());
   });
   return ok();
+}
+
+void DnsServer::set_upstreams(DnsUpstreams upstreams) {
+  std::promise<void> taken;
+  loop_->post([&] {
+    serving_->set_upstreams(std::move(upstreams));
+    taken.set_value();
+  });
+  taken.get_future().wait();
 }
 
 void DnsServer::remove_node(const std::string& id) {

@@ -10,6 +10,7 @@
 
 #include "base/event_loop.hpp"
 #include "base/fd.hpp"
+#include "net/dns_forwarder.hpp"
 #include "net/dns_message.hpp"
 
 namespace skiff::net {
@@ -36,11 +37,13 @@ class DnsServer {
   /// Answers no more; what waits for a resolver is dropped.
   ~DnsServer();
 
-  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP. Idempotent per
-  /// id.
-  Status add_node(const std::string& id, const UniqueFd& node);
+  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP, and on `address`
+  /// of the node too. Idempotent per id.
+  Status add_node(const std::string& id, const UniqueFd& node, std::optional<Ipv4> address = std::nullopt);
   /// Stops listening; a node that was not added is fine.
   void remove_node(const std::string& id);
+  /// Who is asked about names that are not ours, once this returns.
+  void set_upstreams(DnsUpstreams upstreams);
 
  private:
   class Serving;

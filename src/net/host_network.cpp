@@ -74,7 +74,7 @@ Status HostNetwork::configure_host_side(const NodeLink& node) {
   TRY(netlink->replace_route(
       {.destination = single(address), .link = link.index, .source = host_address().value}));
   std::vector<Cidr> ranges{node.pods};
-  if (node.index == 0) ranges.push_back(spec_.ranges.services);
+  if (node.index == 0) ranges.insert(ranges.end(), {spec_.ranges.services, spec_.ranges.balancers()});
   for (const Cidr& range : ranges)
     TRY(netlink->replace_route({.destination = prefix(range),
                                 .link = link.index,
@@ -99,6 +99,26 @@ Status HostNetwork::remove_node(int index) {
   MutexLock lock(mutex_);
   TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(host_));
   return netlink->remove_link(link_name(index));  // its routes and addresses go with it
+}
+
+Status HostNetwork::set_paths(const std::map<Ipv4, Ipv4>& paths) {
+  MutexLock lock(mutex_);
+  TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(host_));
+  TRY_ASSIGN(std::vector<sys::Route> routes, netlink->routes());
+  for (const sys::Route& route : routes) {
+    Ipv4 address{route.destination.address};
+    bool single_path = route.destination.length == 32 && spec_.ranges.balancers().contains(address);
+    if (single_path && !paths.contains(address)) TRY(netlink->remove_route(route));
+  }
+  for (const auto& [address, node] : paths) {
+    auto index = static_cast<int>(node.value - node_address(0).value);
+    TRY_ASSIGN(sys::Link link, netlink->link(link_name(index)));
+    TRY(netlink->replace_route({.destination = single(address),
+                                .link = link.index,
+                                .gateway = node.value,
+                                .source = host_address().value}));
+  }
+  return ok();
 }
 
 Status HostNetwork::remove() {

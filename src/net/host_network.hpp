@@ -2,6 +2,7 @@
 // The host's side of a cluster: one veth a node, routes to pods and services, and one nft table for egress.
 // Everything carries the cluster's id, so it can be found again, and goes with remove().
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,11 @@ struct ClusterRanges {
   Cidr pods;  // of all nodes
   Cidr services;
   Cidr nodes;  // .1 is the host, the nodes follow
+
+  /// The upper half of `nodes`: addresses of load balancers.
+  Cidr balancers() const {
+    return {nodes.at(static_cast<std::uint32_t>(nodes.size() / 2)), nodes.length + 1};
+  }
 };
 
 struct HostNetworkSpec {
@@ -41,10 +47,13 @@ class HostNetwork {
   /// has a default route). Idempotent; call before ensure_node.
   Status ensure();
   /// Connects a node: `sk-host` with the node's address inside, a link and routes outside. Node 0 is also the
-  /// way to the services. Idempotent.
+  /// way to services and load balancers. Idempotent.
   Status ensure_node(const NodeLink& node);
   /// A node that is gone or was never connected is fine.
   Status remove_node(int index);
+  /// Leads single addresses of load balancers to other nodes than node 0: by address, the node's address.
+  /// Those not named go to node 0 again.
+  Status set_paths(const std::map<Ipv4, Ipv4>& paths);
   /// Takes everything of the cluster off the host. Idempotent.
   Status remove();
 

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <future>
 #include <map>
 
@@ -21,6 +22,11 @@ constexpr size_t kMaxFlows = 4096;
 constexpr Duration kFlowIdle = 60s;
 constexpr Duration kRefuseFor = 100ms;
 constexpr int kAcceptsATurn = 64;
+
+bool lets_in(const RelaySpec& spec, Ipv4 client) {
+  return spec.sources.empty() || std::any_of(spec.sources.begin(), spec.sources.end(),
+                                             [&](const Cidr& range) { return range.contains(client); });
+}
 
 }  // namespace
 
@@ -75,10 +81,14 @@ class Relays::Serving {
   void accept(const RelaySpec& spec) {
     for (int i = 0; i < kAcceptsATurn; ++i) {
       int listener = ports_.at(spec).listener.get();
-      UniqueFd client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      sockaddr_in from{};
+      socklen_t length = sizeof from;
+      UniqueFd client(
+          ::accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!client && (errno == EMFILE || errno == ENFILE)) return pause(spec);
       if (!client) return;
-      if (streams_.size() < kMaxStreams) connect(std::move(client), spec.target);
+      if (lets_in(spec, endpoint_of(from).address) && streams_.size() < kMaxStreams)
+        connect(std::move(client), spec.target);
     }
   }
 
@@ -110,6 +120,7 @@ class Relays::Serving {
       ssize_t size = ::recvfrom(port.listener.get(), packet, sizeof packet, MSG_DONTWAIT,
                                 reinterpret_cast<sockaddr*>(&from), &length);
       if (size < 0) return;
+      if (!lets_in(spec, endpoint_of(from).address)) continue;
       Flow* flow = flow_of(spec, endpoint_of(from));
       if (flow == nullptr) continue;
       flow->used = std::chrono::steady_clock::now();

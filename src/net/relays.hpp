@@ -19,6 +19,7 @@ struct RelaySpec {
   Protocol protocol = Protocol::Tcp;  // or Udp
   Endpoint listen;                    // on the host
   Endpoint target;                    // in the node
+  std::vector<Cidr> sources;          // clients that are let in; none: all
   auto operator<=>(const RelaySpec&) const = default;
 };
 

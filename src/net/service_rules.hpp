@@ -1,6 +1,7 @@
 #pragma once
 // Services as packet rules: one nft table in a node's namespace, whose maps lead from (address, protocol,
-// port) to a chain that picks a backend. Lookups take constant time in the number of services.
+// port) to a chain that picks a backend. What a packet and what a change costs does not depend on how many
+// services there are.
 
 #include <map>
 #include <memory>
@@ -13,6 +14,10 @@
 #include "base/mutex.hpp"
 #include "net/address.hpp"
 
+namespace skiff::sys {
+class NftSession;
+}
+
 namespace skiff::net {
 
 /// Where packets are caught. Without an address: on every address of the node (NodePort, hostPort).
@@ -23,41 +28,53 @@ struct Frontend {
 };
 
 struct ServiceRule {
-  std::string id;  // unique and stable: what a later apply() compares by
+  std::string id;  // of two rules for one frontend the one with the smaller id has it
   Protocol protocol = Protocol::Tcp;
   std::vector<Frontend> frontends;
   std::vector<Endpoint> backends;  // none: connections are refused
-  bool client_affinity = false;    // one client, one backend (while the backends stay the same)
+  /// What clients outside of the cluster get instead; nothing in it: their packets are dropped.
+  std::optional<std::vector<Endpoint>> outside;
+  std::uint32_t affinity_seconds = 0;  // so long after its last connection a client keeps its backend; 0: not
+  std::vector<Cidr> sources;           // clients outside of the node that are let in; none: all
   bool operator==(const ServiceRule&) const = default;
 };
 
+/// Rules that change together, by a name of the caller's.
+using RuleGroups = std::map<std::string, std::vector<ServiceRule>>;
+
 struct ServiceRulesSpec {
-  Cidr services;  // what is sent here and is no service is refused
+  Cidr services;                  // what is sent here and is no service is refused
+  std::optional<Cidr> balancers;  // another such range
+  Cidr pods{};                    // clients inside; all others are outside
   std::string uplink =
       "sk-host";         // packets that come and leave by it are masqueraded, so that replies return
-  std::set<Ipv4> local;  // addresses in `services` that the node itself answers (DNS)
+  std::set<Ipv4> local;  // addresses in the ranges that the node itself answers (DNS)
 };
 
-/// Calls are serialised; any thread. Rules outlive this object; the first apply() replaces what it finds.
+/// Calls are serialised; any thread. Rules outlive this object; the first call replaces what it finds.
 class ServiceRules {
  public:
   /// `node` is the node's namespace.
   static Result<std::unique_ptr<ServiceRules>> open(UniqueFd node, ServiceRulesSpec spec);
   ~ServiceRules();
 
-  /// Makes the node's rules be `wanted`, in one transaction that holds only what changed: all or nothing.
-  /// When two rules claim one frontend the first (in the given order) has it.
-  Status apply(const std::vector<ServiceRule>& wanted);
+  /// Makes the node's rules be `all`, in one transaction: after a failure the old ones are in place.
+  Status replace(const RuleGroups& all);
+  /// Makes these groups be as given (an empty one goes) and leaves the others alone, in one transaction that
+  /// holds only what changed. Flows of UDP that lead to a backend that is gone are forgotten.
+  Status change(const RuleGroups& groups);
   Status remove();
 
  private:
   struct State;
-  ServiceRules(UniqueFd node, ServiceRulesSpec spec);
+  ServiceRules(UniqueFd node, std::unique_ptr<sys::NftSession> nft, ServiceRulesSpec spec);
+  Status write_all(const RuleGroups& all) REQUIRES(mutex_);
 
   const UniqueFd node_;
+  const std::unique_ptr<sys::NftSession> nft_;
   const ServiceRulesSpec spec_;
   Mutex mutex_;
-  std::unique_ptr<State> applied_ GUARDED_BY(mutex_);  // null before the first apply
+  std::unique_ptr<State> applied_ GUARDED_BY(mutex_);  // null before the first call
 };
 
 }  // namespace skiff::net

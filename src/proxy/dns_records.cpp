@@ -163,6 +163,14 @@ DnsRecord DnsRecords::authority(const std::string& zone) const {
 
 std::optional<DnsAnswer> DnsRecords::answer(const std::string& name, DnsType type) const {
   if (reversed(name)) return reverse(name, type);
+  if (name == kHostName && spec_.host) {
+    DnsAnswer host;
+    if (type == DnsType::A || type == DnsType::Any)
+      host.answers.push_back(record(name, *spec_.host));
+    else
+      host.authority.push_back(authority("skiff.internal"));
+    return host;
+  }
   auto domain =
       std::find_if(spec_.domains.begin(), spec_.domains.end(), [&](const auto& d) { return below(name, d); });
   if (domain == spec_.domains.end()) return std::nullopt;

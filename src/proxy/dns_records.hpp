@@ -18,7 +18,11 @@ struct DnsRecordsSpec {
   std::vector<net::Cidr> reverse;  // addresses whose names nobody else knows: services and pods
   net::Ipv4 server;                // the DNS service's address
   std::uint32_t ttl = 5;
+  std::optional<net::Ipv4> host;  // of kHostName
 };
+
+/// By which pods find the machine that the cluster runs on.
+inline constexpr std::string_view kHostName = "host.skiff.internal";
 
 /// Construct before Informers::start(). Until the caches are filled every name of the cluster is
 /// ServerFailure.

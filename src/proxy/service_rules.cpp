@@ -1,7 +1,7 @@
 #include "proxy/service_rules.hpp"
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include "api/pods.hpp"
 
@@ -11,15 +11,17 @@ namespace {
 using client::ObjectKey;
 using client::Ref;
 
+constexpr std::uint32_t kDefaultAffinity = 10800;
+
 void add_address(std::vector<net::Frontend>& frontends, const std::string& text, std::int32_t port) {
   // Headless services ("None") and IPv6 addresses have no rules.
   Result<net::Ipv4> address = net::parse_ipv4(text);
   if (address.ok()) frontends.push_back({address.value(), static_cast<std::uint16_t>(port)});
 }
 
-/// Where a service's port is caught by clients inside, and by clients outside.
+/// Where a service's port is caught: by clients inside, by clients outside, at its load balancer.
 struct Frontends {
-  std::vector<net::Frontend> internal, external;
+  std::vector<net::Frontend> internal, external, balancer;
 };
 
 Frontends frontends_of(const api::Service& service, const api::ServicePort& port) {
@@ -30,28 +32,21 @@ Frontends frontends_of(const api::Service& service, const api::ServicePort& port
   for (const std::string& address : service.spec.externalIPs)
     add_address(frontends.external, address, port.port);
   for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
-    if (ingress.ipMode != "Proxy") add_address(frontends.external, ingress.ip, port.port);
+    if (ingress.ipMode != "Proxy") add_address(frontends.balancer, ingress.ip, port.port);
   if (port.nodePort != 0)
     frontends.external.push_back({std::nullopt, static_cast<std::uint16_t>(port.nodePort)});
   return frontends;
 }
 
-/// A service port's endpoints, ready ones apart from those that only still serve.
-struct Backends {
-  std::vector<net::Endpoint> ready, terminating;
-  /// The terminating ones are the last resort while nothing else is ready.
-  const std::vector<net::Endpoint>& usable() const { return ready.empty() ? terminating : ready; }
+/// An endpoint of one port, with what choosing among them looks at.
+struct Candidate {
+  net::Endpoint where;
+  const api::Endpoint* endpoint;
+  bool ready;
 };
 
-struct Place {
-  const std::string& node;
-  bool local_only;
-};
-
-void add_endpoints(Backends& backends, const api::EndpointSlice& slice, std::int32_t port,
-                   const Place& place) {
+void add_candidates(std::vector<Candidate>& candidates, const api::EndpointSlice& slice, std::int32_t port) {
   for (const api::Endpoint& endpoint : slice.endpoints) {
-    if (place.local_only && endpoint.nodeName != place.node) continue;
     bool ready = true, serving = true, terminating = false;
     if (endpoint.conditions) {
       ready = endpoint.conditions->ready.value_or(true);
@@ -59,54 +54,112 @@ void add_endpoints(Backends& backends, const api::EndpointSlice& slice, std::int
       terminating = endpoint.conditions->terminating.value_or(false);
     }
     if (!ready && !(serving && terminating)) continue;
-    for (const std::string& text : endpoint.addresses) {
-      Result<net::Ipv4> address = net::parse_ipv4(text);
-      if (!address.ok()) continue;
-      (ready ? backends.ready : backends.terminating)
-          .push_back({address.value(), static_cast<std::uint16_t>(port)});
-    }
+    for (const std::string& text : endpoint.addresses)
+      if (Result<net::Ipv4> address = net::parse_ipv4(text); address.ok())
+        candidates.push_back({{address.value(), static_cast<std::uint16_t>(port)}, &endpoint, ready});
   }
 }
 
-std::vector<net::Endpoint> backends_of(const std::vector<const api::EndpointSlice*>& slices,
-                                       const api::ServicePort& wanted, const Place& place) {
-  Backends backends;
-  for (const api::EndpointSlice* slice : slices)
+std::vector<Candidate> candidates_of(const Slices& slices, const api::ServicePort& wanted) {
+  std::vector<Candidate> candidates;
+  for (const Ref<api::EndpointSlice>& slice : slices)
     for (const api::DiscoveryEndpointPort& port : slice->ports)
-      if (port.name.value_or("") == wanted.name && port.protocol == wanted.protocol && port.port)
-        add_endpoints(backends, *slice, *port.port, place);
-  std::vector<net::Endpoint> usable = backends.usable();
-  std::sort(usable.begin(), usable.end());
-  usable.erase(std::unique(usable.begin(), usable.end()), usable.end());  // slices may overlap for a moment
-  return usable;
+      if (slice->addressType == "IPv4" && port.name.value_or("") == wanted.name &&
+          port.protocol == wanted.protocol && port.port)
+        add_candidates(candidates, *slice, *port.port);
+  return candidates;
 }
 
-using Slices = std::map<ObjectKey, std::vector<const api::EndpointSlice*>>;
+/// The ready ones; while there are none, those that end but still serve.
+std::vector<net::Endpoint> usable(const std::vector<Candidate>& candidates) {
+  bool any_ready = std::any_of(candidates.begin(), candidates.end(), [](const auto& c) { return c.ready; });
+  std::vector<net::Endpoint> chosen;
+  for (const Candidate& candidate : candidates)
+    if (candidate.ready == any_ready) chosen.push_back(candidate.where);
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());  // slices may overlap for a moment
+  return chosen;
+}
 
-void add_service(std::vector<net::ServiceRule>& rules, const api::Service& service,
-                 const std::vector<const api::EndpointSlice*>& slices, const std::string& node) {
+std::vector<Candidate> on_node(const std::vector<Candidate>& candidates, const std::string& node) {
+  std::vector<Candidate> local;
+  for (const Candidate& candidate : candidates)
+    if (candidate.endpoint->nodeName == node) local.push_back(candidate);
+  return local;
+}
+
+/// Those whose hints name this place. All of them when a ready one has no hints, or none is meant for here:
+/// hints that do not cover everybody would leave some clients with nothing.
+template <class Names>
+std::vector<Candidate> hinted(const std::vector<Candidate>& candidates, const std::string& place,
+                              Names&& names) {
+  std::vector<Candidate> meant;
+  for (const Candidate& candidate : candidates) {
+    std::set<std::string> wanted;
+    if (candidate.endpoint->hints) wanted = names(*candidate.endpoint->hints);
+    if (candidate.ready && wanted.empty()) return {};
+    if (candidate.ready && wanted.contains(place)) meant.push_back(candidate);
+  }
+  return meant;
+}
+
+std::vector<Candidate> near(const std::vector<Candidate>& candidates, const NodePlace& node) {
+  std::vector<Candidate> meant = hinted(candidates, node.name, [](const api::EndpointHints& hints) {
+    std::set<std::string> names;
+    for (const api::ForNode& one : hints.forNodes) names.insert(one.name);
+    return names;
+  });
+  if (meant.empty() && !node.zone.empty())
+    meant = hinted(candidates, node.zone, [](const api::EndpointHints& hints) {
+      std::set<std::string> names;
+      for (const api::ForZone& one : hints.forZones) names.insert(one.name);
+      return names;
+    });
+  return meant.empty() ? candidates : meant;
+}
+
+std::uint32_t affinity_of(const api::Service& service) {
+  if (service.spec.sessionAffinity != "ClientIP") return 0;
+  const auto& config = service.spec.sessionAffinityConfig;
+  if (!config || !config->clientIP || !config->clientIP->timeoutSeconds) return kDefaultAffinity;
+  return static_cast<std::uint32_t>(*config->clientIP->timeoutSeconds);
+}
+
+void append(std::vector<net::Frontend>& to, const std::vector<net::Frontend>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+/// The rules of one port. Frontends that are treated alike share a rule.
+void add_port(std::vector<net::ServiceRule>& rules, const api::Service& service, const api::ServicePort& port,
+              const std::vector<Candidate>& candidates, const NodePlace& node) {
   bool internal_local = service.spec.internalTrafficPolicy == "Local";
   bool external_local = service.spec.externalTrafficPolicy == "Local";
-  for (const api::ServicePort& port : service.spec.ports) {
-    Frontends frontends = frontends_of(service, port);
-    net::ServiceRule rule{
-        .id = fmt::format("{}:{}/{}", client::key_of(service).str(), port.port, port.protocol),
-        .protocol = protocol_of(port.protocol),
-        .client_affinity = service.spec.sessionAffinity == "ClientIP"};
-    auto add = [&](const char* side, const std::vector<net::Frontend>& caught, bool local) {
-      if (caught.empty()) return;
-      net::ServiceRule& added = rules.emplace_back(rule);
-      added.id += side;
-      added.frontends = caught;
-      added.backends = backends_of(slices, port, {node, local});
-    };
-    if (internal_local != external_local) {
-      add("/internal", frontends.internal, internal_local);
-      add("/external", frontends.external, external_local);
-      continue;
-    }
-    frontends.internal.insert(frontends.internal.end(), frontends.external.begin(), frontends.external.end());
-    add("", frontends.internal, internal_local);
+  std::vector<net::Endpoint> anywhere = usable(near(candidates, node));
+  std::vector<net::Endpoint> local = usable(on_node(candidates, node.name));
+  Frontends frontends = frontends_of(service, port);
+  std::vector<net::Cidr> sources = balancer_sources(service);
+  if (sources.empty()) append(frontends.external, std::exchange(frontends.balancer, {}));
+  if (!internal_local && !external_local) append(frontends.internal, std::exchange(frontends.external, {}));
+  net::ServiceRule rule{
+      .id = fmt::format("{}:{}/{}", client::key_of(service).str(), port.port, port.protocol),
+      .protocol = protocol_of(port.protocol),
+      .affinity_seconds = affinity_of(service)};
+  auto add = [&](const char* side, std::vector<net::Frontend>& caught) -> net::ServiceRule* {
+    if (caught.empty()) return nullptr;
+    net::ServiceRule& added = rules.emplace_back(rule);
+    added.id += side;
+    added.frontends = std::move(caught);
+    added.backends = anywhere;
+    return &added;
+  };
+  if (net::ServiceRule* inside = add("", frontends.internal); inside && internal_local)
+    inside->backends = local;
+  for (auto [side, caught] :
+       {std::pair{"/external", &frontends.external}, {"/balancer", &frontends.balancer}}) {
+    net::ServiceRule* outside = add(side, *caught);
+    if (outside == nullptr) continue;
+    if (external_local) outside->outside = local;
+    if (caught == &frontends.balancer) outside->sources = sources;
   }
 }
 
@@ -143,21 +196,48 @@ ObjectKey service_of(const api::EndpointSlice& slice) {
   return {slice.metadata.namespace_, name == slice.metadata.labels.end() ? "" : name->second};
 }
 
-std::vector<net::ServiceRule> service_rules(const ServiceView& view, const std::string& node) {
-  Slices slices;
-  for (const Ref<api::EndpointSlice>& slice : view.slices)
-    if (slice->addressType == "IPv4") slices[service_of(*slice)].push_back(slice.get());
+std::vector<net::ServiceRule> service_rules(const api::Service& service, const Slices& slices,
+                                            const NodePlace& node) {
   std::vector<net::ServiceRule> rules;
-  for (const Ref<api::Service>& service : view.services)
-    if (service->spec.type != "ExternalName")
-      add_service(rules, *service, slices[client::key_of(*service)], node);
-  for (const Ref<api::Pod>& pod : view.pods) {
-    if (pod->spec.nodeName != node || pod->spec.hostNetwork || api::is_finished(*pod)) continue;
-    for (const api::Container& container : pod->spec.initContainers)
-      if (api::is_sidecar(container)) add_host_ports(rules, *pod, container);
-    for (const api::Container& container : pod->spec.containers) add_host_ports(rules, *pod, container);
-  }
+  if (service.spec.type == "ExternalName") return rules;
+  for (const api::ServicePort& port : service.spec.ports)
+    add_port(rules, service, port, candidates_of(slices, port), node);
   return rules;
+}
+
+std::vector<net::Endpoint> port_endpoints(const Slices& slices, const api::ServicePort& port) {
+  return usable(candidates_of(slices, port));
+}
+
+std::vector<net::ServiceRule> host_port_rules(const api::Pod& pod, const std::string& node) {
+  std::vector<net::ServiceRule> rules;
+  if (pod.spec.nodeName != node || pod.spec.hostNetwork || api::is_finished(pod)) return rules;
+  for (const api::Container& container : pod.spec.initContainers)
+    if (api::is_sidecar(container)) add_host_ports(rules, pod, container);
+  for (const api::Container& container : pod.spec.containers) add_host_ports(rules, pod, container);
+  return rules;
+}
+
+std::vector<net::Cidr> balancer_sources(const api::Service& service) {
+  std::vector<net::Cidr> ranges;
+  for (std::string text : service.spec.loadBalancerSourceRanges) {
+    text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+    Result<net::Cidr> range = net::parse_cidr(text);
+    if (range.ok() && range.value().length == 0) return {};
+    if (range.ok()) ranges.push_back(range.value());
+  }
+  return ranges;
+}
+
+size_t local_endpoints(const Slices& slices, const std::string& node) {
+  std::set<std::string> addresses;
+  for (const Ref<api::EndpointSlice>& slice : slices)
+    for (const api::Endpoint& endpoint : slice->endpoints) {
+      bool ready = !endpoint.conditions || endpoint.conditions->ready.value_or(true);
+      if (ready && endpoint.nodeName == node)
+        addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+    }
+  return addresses.size();
 }
 
 }  // namespace skiff::proxy

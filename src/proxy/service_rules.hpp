@@ -12,15 +12,29 @@
 
 namespace skiff::proxy {
 
-/// What rules are made from: one look at the caches.
-struct ServiceView {
-  std::vector<client::Ref<api::Service>> services;
-  std::vector<client::Ref<api::EndpointSlice>> slices;
-  std::vector<client::Ref<api::Pod>> pods;  // for their hostPorts
+/// The node that rules are for.
+struct NodePlace {
+  std::string name, zone;  // zone: topology.kubernetes.io/zone, or empty
 };
 
-/// The rules of node `node`: traffic policies Local keep to that node's endpoints, hostPorts to its pods.
-std::vector<net::ServiceRule> service_rules(const ServiceView& view, const std::string& node);
+/// A Service's endpoints as its slices say, those of IPv4.
+using Slices = std::vector<client::Ref<api::EndpointSlice>>;
+
+/// Traffic policies Local keep to the node's endpoints; hints prefer those that are near.
+std::vector<net::ServiceRule> service_rules(const api::Service& service, const Slices& slices,
+                                            const NodePlace& node);
+
+/// The endpoints of one port that take traffic, on any node.
+std::vector<net::Endpoint> port_endpoints(const Slices& slices, const api::ServicePort& port);
+
+/// The hostPorts of a pod that runs on node `node`.
+std::vector<net::ServiceRule> host_port_rules(const api::Pod& pod, const std::string& node);
+
+/// The clients that its load balancer lets in; none: all.
+std::vector<net::Cidr> balancer_sources(const api::Service& service);
+
+/// How many endpoints of a Service on the node take traffic: what its health-check node port says.
+size_t local_endpoints(const Slices& slices, const std::string& node);
 
 /// The Service a slice belongs to.
 client::ObjectKey service_of(const api::EndpointSlice& slice);

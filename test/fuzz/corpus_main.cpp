@@ -56,7 +56,7 @@ int run(const std::filesystem::path& directory, std::string_view name, fuzz::Tar
 int main(int argc, char** argv) {
   if (argc < 2) return std::fprintf(stderr, "usage: fuzz CORPUS-DIRECTORY [TARGET...]\n"), 2;
   int failed = 0;
-  for (std::span<const fuzz::NamedTarget> family : {fuzz::object_targets(), fuzz::transport_targets()})
+  for (std::span<const fuzz::NamedTarget> family : {fuzz::object_targets(), fuzz::transport_targets(), fuzz::network_targets()})
     for (const fuzz::NamedTarget& target : family) {
       bool wanted = argc == 2 || std::find(argv + 2, argv + argc, target.name) != argv + argc;
       if (wanted) failed |= run(std::filesystem::path(argv[1]) / target.name, target.name, target.run);

@@ -6,7 +6,7 @@
 namespace skiff::fuzz {
 
 Target find_target(std::string_view name) {
-  for (std::span<const NamedTarget> family : {object_targets(), transport_targets()})
+  for (std::span<const NamedTarget> family : {object_targets(), transport_targets(), network_targets()})
     for (const NamedTarget& target : family)
       if (target.name == name) return target.run;
   return nullptr;

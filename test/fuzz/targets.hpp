@@ -17,6 +17,8 @@ struct NamedTarget {
 std::span<const NamedTarget> object_targets();     // bodies, patches, selectors: objects.cpp
 std::span<const NamedTarget> transport_targets();  // requests, frames, tokens, certificates: transport.cpp
 
+std::span<const NamedTarget> network_targets();    // the ingress, DNS: network.cpp
+
 /// Null when there is none.
 Target find_target(std::string_view name);
 

@@ -67,12 +67,15 @@ void drop_unused(Service& next, const Service& old) {
       next.spec.healthCheckNodePort == old.spec.healthCheckNodePort)
     next.spec.healthCheckNodePort = 0;
   if (next.spec.type == old.spec.type) return;
-  if (next.spec.type == "ExternalName" && next.spec.clusterIP == old.spec.clusterIP) {
-    next.spec.clusterIP.clear();
-    next.spec.clusterIPs.clear();
-    next.spec.ipFamilies.clear();
-    next.spec.ipFamilyPolicy.clear();
-    next.spec.internalTrafficPolicy.clear();
+  if (next.spec.type == "ExternalName") {
+    if (next.spec.clusterIP == old.spec.clusterIP) {
+      next.spec.clusterIP.clear();
+      next.spec.clusterIPs.clear();
+    }
+    // Each by itself: a client may have taken some of them out and left the others as they were.
+    if (next.spec.ipFamilies == old.spec.ipFamilies) next.spec.ipFamilies.clear();
+    if (next.spec.ipFamilyPolicy == old.spec.ipFamilyPolicy) next.spec.ipFamilyPolicy.clear();
+    if (next.spec.internalTrafficPolicy == old.spec.internalTrafficPolicy) next.spec.internalTrafficPolicy.clear();
   }
   if (!wants_node_ports(next))
     for (ServicePort& port : next.spec.ports)

@@ -129,5 +129,35 @@ TEST_CASE("a resolver that refuses is given up at once") {
   CHECK(std::chrono::steady_clock::now() - before < 1s);
 }
 
+TEST_CASE("a domain of its own resolvers, others for the rest, and never itself") {
+  if (skip_without_root()) return;
+  DnsWorld world;
+  TestResolver resolver(world.host);
+  // The host's file names this server: it asks nobody.
+  checked(sys::replace_file(world.resolv_conf, "nameserver 10.96.0.10\n"));
+  CHECK(dns_ask(world.node, world.service, "example.org") == "ServerFailure");
+  world.server->set_upstreams({.zones = {{"corp.test", {{ip("127.0.0.53"), 53}}}}, .others = {}});
+  CHECK(dns_ask(world.node, world.service, "db.corp.test") == "NoError 192.0.2.53");
+  CHECK(dns_ask(world.node, world.service, "corp.test") == "NoError 192.0.2.53");
+  CHECK(dns_ask(world.node, world.service, "othercorp.test") == "ServerFailure");
+  // The longest zone counts; nobody listens on that port.
+  world.server->set_upstreams(
+      {.zones = {{"corp.test", {{ip("127.0.0.53"), 53}}}, {"x.corp.test", {{ip("127.0.0.53"), 54}}}},
+       .others = {}});
+  CHECK(dns_ask(world.node, world.service, "db.x.corp.test") == "ServerFailure");
+  world.server->set_upstreams({.zones = {}, .others = {{ip("127.0.0.53"), 53}}});
+  CHECK(dns_ask(world.node, world.service, "example.org") == "NoError 192.0.2.53");
+}
+
+TEST_CASE("a node's own address answers as well") {
+  if (skip_without_root()) return;
+  DnsWorld world;
+  UniqueFd third = new_network();
+  checked(world.server->add_node("third", third, ip("127.0.0.1")));
+  CHECK(dns_ask(third, {ip("127.0.0.1"), 53}, "web.svc.test") == "NoError 10.96.0.20");
+  CHECK(dns_ask(third, world.service, "web.svc.test") == "NoError 10.96.0.20");
+  world.server->remove_node("third");
+}
+
 }  // namespace
 }  // namespace skiff::net

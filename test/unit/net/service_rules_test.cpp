@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "sys/nftables.hpp"
 #include "world.hpp"
 
 namespace skiff::net {
@@ -13,10 +14,14 @@ struct Services {
 
   explicit Services(World& in) : world(in) {
     for (int i = 0; i < World::kNodes; ++i)
-      rules[i] = checked(ServiceRules::open(duplicate(world.nodes[i]), {.services = world.ranges.services}));
+      rules[i] = checked(ServiceRules::open(duplicate(world.nodes[i]),
+                                            {.services = world.ranges.services, .pods = world.ranges.pods}));
   }
   void apply(const std::vector<ServiceRule>& wanted) {
-    for (auto& node : rules) checked(node->apply(wanted));
+    for (auto& node : rules) checked(node->replace({{"all", wanted}}));
+  }
+  void change(const RuleGroups& groups) {
+    for (auto& node : rules) checked(node->change(groups));
   }
 };
 
@@ -66,7 +71,7 @@ TEST_CASE("a ClusterIP and a NodePort lead to the backends from everywhere") {
   }
   SECTION("a client keeps its backend where that is asked for") {
     ServiceRule rule = service({{near.address, 8080}, {far.address, 8080}});
-    rule.client_affinity = true;
+    rule.affinity_seconds = 100;
     services.apply({rule});
     std::string first = ask(client.network, kService);
     CHECK(first.ends_with(client.address.str()));
@@ -121,32 +126,140 @@ TEST_CASE("changes are applied one by one and whole after a restart") {
   TestPod client(world, 0, "client"), pod(world, 0, "pod");
   NamedServer one(pod.network, "one", 1001), two(pod.network, "two", 1002);
   ServiceRule rule = service({{pod.address, 1001}});
-  services.apply({rule});
+  services.change({{"web", {rule}}});
   CHECK(ask(client.network, kService).starts_with("one"));
   rule.backends = {{pod.address, 1002}};
-  services.apply({rule});
-  services.apply({rule});
+  services.change({{"web", {rule}}});
+  services.change({{"web", {rule}}});
   CHECK(ask(client.network, kService).starts_with("two"));
   // The port moves to another service in one step.
   ServiceRule other{
-      .id = "default/other:http", .frontends = {{kService.address, 80}}, .backends = {{pod.address, 1001}}};
-  services.apply({other});
+      .id = "default/zzz:http", .frontends = {{kService.address, 80}}, .backends = {{pod.address, 1001}}};
+  services.change({{"web", {}}, {"other", {other}}});
   CHECK(ask(client.network, kService).starts_with("one"));
-  // Of two that want the same, the first has it.
-  services.apply({rule, other});
+  // Of two that want the same, one has it; the other gets it when the first goes.
+  services.change({{"web", {rule}}});
   CHECK(ask(client.network, kService).starts_with("two"));
+  services.change({{"web", {}}});
+  CHECK(ask(client.network, kService).starts_with("one"));
 
   Services restarted(world);
-  CHECK(ask(client.network, kService).starts_with("two"));
-  restarted.apply({other});
   CHECK(ask(client.network, kService).starts_with("one"));
-  checked(restarted.rules[0]->remove());
-  restarted.rules[0] = nullptr;
-  services.rules[0] =
-      checked(ServiceRules::open(duplicate(world.nodes[0]), {.services = world.ranges.services}));
-  checked(services.rules[0]->apply({rule}));
-  checked(sys::in_network(world.nodes[0], []() -> Status { return ok(); }));
+  restarted.apply({rule});
   CHECK(ask(client.network, kService).starts_with("two"));
+  checked(restarted.rules[0]->remove());
+  checked(restarted.rules[0]->change({{"web", {rule}}}));
+  CHECK(ask(client.network, kService).starts_with("two"));
+}
+
+TEST_CASE("a table that somebody else changed is written anew; one that the kernel refuses leaves the old") {
+  if (skip_without_root()) return;
+  World world;
+  Services services(world);
+  TestPod client(world, 0, "client"), pod(world, 0, "pod");
+  NamedServer one(pod.network, "one", 1001), two(pod.network, "two", 1002);
+  services.apply({service({{pod.address, 1001}})});
+  checked(sys::run_nft(world.nodes[0], "delete table ip skiff"));
+  services.change({{"all", {service({{pod.address, 1002}})}}});
+  CHECK(ask(client.network, kService).starts_with("two"));
+  // Overlapping source ranges of one frontend are what the kernel does not take.
+  ServiceRule bad = service({{pod.address, 1001}});
+  bad.sources = {cidr("10.0.0.0/8"), cidr("10.1.0.0/16")};
+  CHECK_FALSE(services.rules[0]->change({{"all", {bad}}}).ok());
+  CHECK(ask(client.network, kService).starts_with("two"));
+  services.change({{"all", {service({{pod.address, 1001}})}}});
+  CHECK(ask(client.network, kService).starts_with("one"));
+}
+
+TEST_CASE("a client keeps its backend while that exists, also when others come and go") {
+  if (skip_without_root()) return;
+  World world;
+  Services services(world);
+  TestPod client(world, 0, "client"), pod(world, 0, "pod");
+  std::vector<Endpoint> backends;
+  std::vector<std::unique_ptr<NamedServer>> servers;
+  for (std::uint16_t port = 1001; port <= 1005; ++port) {
+    servers.push_back(std::make_unique<NamedServer>(pod.network, std::to_string(port), port));
+    backends.push_back({pod.address, port});
+  }
+  ServiceRule rule = service(backends);
+  rule.affinity_seconds = 100;
+  services.apply({rule});
+  std::string kept = ask(client.network, kService).substr(0, 4);
+  for (int i = 0; i < 10; ++i) CHECK(ask(client.network, kService).starts_with(kept));
+  // The kernel forgets it after its time.
+  CHECK(checked(sys::run_nft(world.nodes[0], "list map ip skiff affinity")).find("timeout 1m40s expires") !=
+        std::string::npos);
+  // All but it and one other go, then come back.
+  std::erase_if(rule.backends, [&](Endpoint e) { return std::to_string(e.port) != kept && e.port != 1003; });
+  services.change({{"all", {rule}}});
+  for (int i = 0; i < 10; ++i) CHECK(ask(client.network, kService).starts_with(kept));
+  rule.backends = backends;
+  services.change({{"all", {rule}}});
+  for (int i = 0; i < 10; ++i) CHECK(ask(client.network, kService).starts_with(kept));
+  // Without it the client gets another and stays there.
+  std::erase_if(rule.backends, [&](Endpoint e) { return std::to_string(e.port) == kept; });
+  services.change({{"all", {rule}}});
+  std::string next = ask(client.network, kService).substr(0, 4);
+  CHECK(next != kept);
+  for (int i = 0; i < 10; ++i) CHECK(ask(client.network, kService).starts_with(next));
+}
+
+TEST_CASE("clients outside of the cluster get what is meant for them") {
+  if (skip_without_root()) return;
+  World world;
+  Services services(world);
+  TestPod client(world, 0, "client"), near(world, 0, "near"), far(world, 1, "far");
+  NamedServer near_server(near.network, "near", 8080), far_server(far.network, "far", 8080);
+  Endpoint balancer{ip("10.250.0.130"), 80};
+  ServiceRule rule{.id = "lb",
+                   .frontends = {{balancer.address, 80}, {std::nullopt, 30080}},
+                   .backends = {{far.address, 8080}}};
+  rule.outside.emplace(std::vector<Endpoint>{{near.address, 8080}});
+  services.apply({rule});
+  Endpoint node_port{world.host_network->node_address(0), 30080};
+  for (Endpoint target : {balancer, node_port}) {
+    CHECK(ask(world.host, target) == "near 10.250.0.1");  // with its own address
+    CHECK(ask(client.network, target) == "far " + client.address.str());
+    CHECK(ask(world.nodes[0], target) == "far 10.250.0.2");
+  }
+  rule.outside->clear();
+  services.apply({rule});
+  CHECK(ask(world.host, balancer, 100ms).find("i/o timeout") != std::string::npos);
+  CHECK(ask(client.network, balancer).starts_with("far"));
+
+  SECTION("only from the ranges that are let in") {
+    rule.outside.reset();
+    rule.sources = {cidr("192.0.2.0/24"), {client.address, 32}};
+    services.apply({rule});
+    CHECK(ask(client.network, balancer).starts_with("far"));
+    CHECK(ask(world.host, balancer, 100ms).find("i/o timeout") != std::string::npos);
+    CHECK(ask(world.host, node_port, 100ms).find("i/o timeout") != std::string::npos);
+  }
+}
+
+TEST_CASE("UDP flows do not outlive their backend") {
+  if (skip_without_root()) return;
+  World world;
+  Services services(world);
+  TestPod client(world, 0, "client"), one(world, 0, "one"), two(world, 1, "two");
+  NamedServer first(one.network, "one", 5353, Protocol::Udp), second(two.network, "two", 5353, Protocol::Udp);
+  ServiceRule rule{.id = "dns", .protocol = Protocol::Udp, .frontends = {{kService.address, 53}}};
+  rule.backends = {{one.address, 5353}};
+  services.apply({rule});
+  // One socket, so one flow.
+  UniqueFd socket = checked(sys::in_network(client.network, [] { return open_socket(Protocol::Udp); }));
+  checked(connect_socket(socket, {kService.address, 53}));
+  auto ask_again = [&] {
+    checked(sys::write_all(socket, "?", "server"));
+    pollfd waiting{socket.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 3000) <= 0) return std::string("no answer");
+    return checked(sys::read_some(socket, 4096, "server"));
+  };
+  CHECK(ask_again().starts_with("one"));
+  rule.backends = {{two.address, 5353}};
+  services.change({{"all", {rule}}});
+  CHECK(ask_again().starts_with("two"));
 }
 
 TEST_CASE("a thousand services are one transaction") {
@@ -155,14 +268,15 @@ TEST_CASE("a thousand services are one transaction") {
   Services services(world);
   TestPod client(world, 0, "client"), pod(world, 0, "pod");
   NamedServer server(pod.network, "pod", 8080);
-  std::vector<ServiceRule> wanted;
+  RuleGroups wanted;
   for (std::uint32_t i = 0; i < 1000; ++i)
-    wanted.push_back({.id = std::to_string(i),
-                      .frontends = {{world.ranges.services.at(i + 100), 80}},
-                      .backends = {{pod.address, 8080}, {pod.address, 8081}, {pod.address, 8082}}});
-  checked(services.rules[0]->apply(wanted));
-  wanted[999].backends.resize(1);
-  checked(services.rules[0]->apply(wanted));
+    wanted[std::to_string(i)] = {
+        {.id = std::to_string(i),
+         .frontends = {{world.ranges.services.at(i + 100), 80}},
+         .backends = {{pod.address, 8080}, {pod.address, 8081}, {pod.address, 8082}}}};
+  checked(services.rules[0]->replace(wanted));
+  wanted["999"][0].backends.resize(1);
+  checked(services.rules[0]->change({{"999", wanted["999"]}}));
   CHECK(ask(client.network, {world.ranges.services.at(1099), 80}).starts_with("pod"));
 }
 

@@ -1,7 +1,8 @@
 #include "proxy/service_proxy.hpp"
 
 #include "proxy/dns_records.hpp"
-#include "proxy/node_port_relays.hpp"
+#include "proxy/host_relays.hpp"
+#include "proxy/load_balancers.hpp"
 #include "support/test_cluster.hpp"
 #include "unit/net/dns_client.hpp"
 #include "unit/net/world.hpp"
@@ -24,20 +25,34 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
   ServiceProxy proxy{informers, clock};
   std::unique_ptr<net::Relays> relays =
       checked(net::Relays::start(net::duplicate(world.host), net::duplicate(world.nodes[0])));
-  NodePortRelays node_ports{{informers, events, clock, *relays},
-                            {.listen = {ip("127.0.0.1")}, .node = world.host_network->node_address(0)}};
+  HostRelays host_relays{{informers, events, clock, *relays},
+                         {.listen = {ip("127.0.0.1")},
+                          .node = world.host_network->node_address(0),
+                          .balancers = world.ranges.balancers()}};
+  LoadBalancers balancers{{client, informers, events, clock,
+                           [this](const auto& wanted) {
+                             std::map<net::Ipv4, net::Ipv4> nodes;
+                             for (const auto& [address, name] : wanted)
+                               nodes[address] = world.host_network->node_address(name == "n0" ? 0 : 1);
+                             return world.host_network->set_paths(nodes);
+                           }},
+                          {.range = world.ranges.balancers(), .reserved = {ip("10.250.0.129")}}};
 
   ProxiedCluster() {
     create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     for (int i = 0; i < 2; ++i) {
-      rules[i] = checked(net::ServiceRules::open(
-          net::duplicate(world.nodes[i]), {.services = world.ranges.services, .local = {ip("10.96.0.10")}}));
+      rules[i] = checked(
+          net::ServiceRules::open(net::duplicate(world.nodes[i]), {.services = world.ranges.services,
+                                                                   .balancers = world.ranges.balancers(),
+                                                                   .pods = world.ranges.pods,
+                                                                   .local = {ip("10.96.0.10")}}));
       proxy.add_node(fmt::format("n{}", i), *rules[i]);
       checked(dns->add_node(fmt::format("n{}", i), world.nodes[i]));
     }
     start<api::Service, api::EndpointSlice, api::Event>();
     proxy.start();
-    node_ports.start();
+    host_relays.start();
+    balancers.start();
   }
   ~ProxiedCluster() { informers.stop(); }
 
@@ -56,7 +71,7 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
   }
   void applied() {
     REQUIRE(proxy.wait_applied({}));
-    REQUIRE(node_ports.wait_applied({}));
+    REQUIRE(host_relays.wait_applied({}));
   }
 };
 
@@ -100,6 +115,68 @@ TEST_CASE("a taken node port is an event, and nothing else fails") {
     return false;
   }));
   CHECK(ask(cluster.world.host, {cluster.world.host_network->node_address(0), 30080}) == "pod 10.250.0.1");
+}
+
+TEST_CASE("a load balancer gets an address, answers on it and on the host, and gives it back") {
+  if (net::skip_without_root()) return;
+  ProxiedCluster cluster;
+  net::TestPod client(cluster.world, 0, "client"), pod(cluster.world, 1, "pod");
+  net::NamedServer server(pod.network, "pod", 8080);
+  auto create = [&](const std::string& name, const std::string& spec) {
+    cluster.create<api::Service>(R"({"metadata":{"namespace":"default","name":")" + name +
+                                 R"("},"spec":{"type":"LoadBalancer","ports":[{"name":"http","port":80}])" +
+                                 spec + "}}");
+    cluster.create<api::EndpointSlice>(
+        R"({"metadata":{"namespace":"default","name":")" + name +
+        R"(-1","labels":{"kubernetes.io/service-name":")" + name +
+        R"("}},"addressType":"IPv4","endpoints":[{"addresses":[")" + pod.address.str() +
+        R"("],"nodeName":"n1"}],"ports":[{"name":"http","protocol":"TCP","port":8080}]})");
+  };
+  auto address_of = [&](const std::string& name) {
+    auto service = cluster.informers.of<api::Service>().get({"default", name});
+    return service && !service->status.loadBalancer.ingress.empty()
+               ? service->status.loadBalancer.ingress[0].ip
+               : std::string();
+  };
+  create("one", "");
+  create("two", R"(,"loadBalancerIP":"10.250.0.200")");
+  create("foreign", R"(,"loadBalancerClass":"example.com/other")");
+  create("local", R"(,"externalTrafficPolicy":"Local")");
+  REQUIRE(cluster.wait_for([&] {
+    return !address_of("one").empty() && !address_of("two").empty() && !address_of("local").empty();
+  }));
+  cluster.applied();
+  CHECK(address_of("one") == "10.250.0.130");
+  CHECK(address_of("two") == "10.250.0.200");
+  CHECK(address_of("foreign").empty());
+  for (const char* name : {"one", "two"}) {
+    net::Endpoint target{ip(address_of(name)), 80};
+    CHECK(ask(client.network, target) == "pod " + client.address.str());
+    CHECK(ask(cluster.world.host, target).starts_with("pod "));
+  }
+  CHECK(ask(cluster.world.host, {ip("127.0.0.1"), 80}).starts_with("pod "));
+  // Its only pod is on the second node: packets are led there, and keep the host's address.
+  CHECK(cluster.wait_for([&] {
+    return ask(cluster.world.host, {ip(address_of("local")), 80}) == "pod 10.250.0.1";
+  }));
+  // Another wants the same port of the host: it is told who has it.
+  CHECK(cluster.wait_for([&] {
+    for (const auto& event : cluster.list<api::Event>())
+      if (event->reason == "LoadBalancerPortUnavailable" && event->involvedObject.name == "two" &&
+          event->message ==
+              "Port 80 does not answer on 127.0.0.1 of the host: Service default/one has it; "
+              "it answers on 10.250.0.200:80")
+        return true;
+    return false;
+  }));
+
+  // Changed in place, it loses its address.
+  api::Service changed = *cluster.get<api::Service>("one");
+  changed.spec.type = "ClusterIP";
+  REQUIRE(cluster.client.update(changed).ok());
+  REQUIRE(cluster.wait_for([&] { return address_of("one").empty(); }));
+  cluster.applied();
+  CHECK(ask(client.network, {ip("10.250.0.130"), 80}).ends_with("Connection refused"));
 }
 
 }  // namespace

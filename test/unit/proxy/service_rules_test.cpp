@@ -19,8 +19,12 @@ std::string text(const net::ServiceRule& rule) {
   std::string out = rule.id + " " + std::string(net::to_string(rule.protocol));
   for (const net::Frontend& frontend : rule.frontends)
     out += fmt::format(" {}:{}", frontend.address ? frontend.address->str() : "*", frontend.port);
-  out += rule.client_affinity ? " ~>" : " ->";
+  for (const net::Cidr& range : rule.sources) out += " <" + range.str();
+  out += rule.affinity_seconds != 0 ? fmt::format(" ~{}s>", rule.affinity_seconds) : " ->";
   for (const net::Endpoint& backend : rule.backends) out += " " + backend.str();
+  if (rule.outside) out += " outside";
+  for (const net::Endpoint& backend : rule.outside.value_or(std::vector<net::Endpoint>{}))
+    out += " " + backend.str();
   return out;
 }
 
@@ -29,15 +33,15 @@ std::vector<std::string> rules_for(const std::string& service_spec, const std::s
                                    const std::string& status = "{}") {
   const std::string kEndpoints =
       R"([{"addresses":["10.244.0.5"],"nodeName":"n1"},{"addresses":["10.244.1.5"],"nodeName":"n2"}])";
-  ServiceView view;
-  view.services = {object<api::Service>(R"({"metadata":{"namespace":"default","name":"web"},"spec":)" +
-                                        service_spec + R"(,"status":)" + status + "}")};
-  view.slices = {object<api::EndpointSlice>(
+  auto service = object<api::Service>(R"({"metadata":{"namespace":"default","name":"web"},"spec":)" +
+                                      service_spec + R"(,"status":)" + status + "}");
+  Slices slices = {object<api::EndpointSlice>(
       R"({"metadata":{"namespace":"default","name":"web-1","labels":{"kubernetes.io/service-name":"web"}},
       "addressType":"IPv4","ports":[{"name":"http","protocol":"TCP","port":8080}],"endpoints":)" +
       (endpoints.empty() ? kEndpoints : endpoints) + "}")};
   std::vector<std::string> texts;
-  for (const net::ServiceRule& rule : service_rules(view, "n1")) texts.push_back(text(rule));
+  for (const net::ServiceRule& rule : service_rules(*service, slices, {"n1", "z1"}))
+    texts.push_back(text(rule));
   return texts;
 }
 
@@ -52,7 +56,7 @@ TEST_CASE("services become rules") {
       rules_for(
           R"({"type":"NodePort","clusterIP":"10.96.0.20","sessionAffinity":"ClientIP","externalIPs":["192.0.2.9","fd00::1"],
                   "ports":[{"name":"http","protocol":"TCP","port":80,"nodePort":30080}]})") ==
-      Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.9:80 *:30080 ~> " + kBoth});
+      Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.9:80 *:30080 ~10800s> " + kBoth});
   CHECK(
       rules_for(
           R"({"type":"LoadBalancer","clusterIP":"10.96.0.20",)" + kPorts + "}", "",
@@ -74,11 +78,41 @@ TEST_CASE("traffic policies keep to the node") {
   const std::string kNodePort = R"("ports":[{"name":"http","protocol":"TCP","port":80,"nodePort":30080}])";
   CHECK(rules_for(R"({"type":"NodePort","clusterIP":"10.96.0.20","externalTrafficPolicy":"Local",)" +
                   kNodePort + "}") ==
-        std::vector<std::string>{"default/web:80/TCP/internal tcp 10.96.0.20:80 -> " + kBoth,
-                                 "default/web:80/TCP/external tcp *:30080 -> 10.244.0.5:8080"});
+        std::vector<std::string>{
+            "default/web:80/TCP tcp 10.96.0.20:80 -> " + kBoth,
+            "default/web:80/TCP/external tcp *:30080 -> " + kBoth + " outside 10.244.0.5:8080"});
   CHECK(rules_for(R"({"type":"ClusterIP","clusterIP":"10.96.0.20","internalTrafficPolicy":"Local",)" +
                   kPorts + "}") ==
-        std::vector<std::string>{"default/web:80/TCP/internal tcp 10.96.0.20:80 -> 10.244.0.5:8080"});
+        std::vector<std::string>{"default/web:80/TCP tcp 10.96.0.20:80 -> 10.244.0.5:8080"});
+}
+
+TEST_CASE("load balancers: who is let in, and how long a client is remembered") {
+  CHECK(rules_for(
+            R"({"type":"LoadBalancer","clusterIP":"10.96.0.20","loadBalancerSourceRanges":["192.0.2.0/24"],
+                  "sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":7}},)" +
+                kPorts + "}",
+            "", R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.7"}]}})") ==
+        std::vector<std::string>{"default/web:80/TCP tcp 10.96.0.20:80 ~7s> " + kBoth,
+                                 "default/web:80/TCP/balancer tcp 192.0.2.7:80 <192.0.2.0/24 ~7s> " + kBoth});
+}
+
+TEST_CASE("hints prefer what is near, if they are whole") {
+  auto backends = [](const std::string& one, const std::string& two) {
+    std::string rule =
+        rules_for(
+            R"({"type":"ClusterIP","clusterIP":"10.96.0.20",)" + kPorts + "}",
+            fmt::format(R"([{{"addresses":["10.244.0.5"]{}}},{{"addresses":["10.244.1.5"]{}}}])", one, two))
+            .at(0);
+    return rule.substr(rule.find("-> ") + 3);
+  };
+  const std::string kZone1 = R"(,"hints":{"forZones":[{"name":"z1"}]})",
+                    kZone2 = R"(,"hints":{"forZones":[{"name":"z2"}]})";
+  CHECK(backends(kZone1, kZone2) == "10.244.0.5:8080");
+  CHECK(backends(kZone1, "") == kBoth);
+  CHECK(backends(kZone2, kZone2) == kBoth);
+  CHECK(backends(kZone1, R"(,"hints":{"forZones":[{"name":"z1"}],"forNodes":[{"name":"n1"}]})") == kBoth);
+  CHECK(backends(R"(,"hints":{"forNodes":[{"name":"n2"}]})", R"(,"hints":{"forNodes":[{"name":"n1"}]})") ==
+        "10.244.1.5:8080");
 }
 
 TEST_CASE("which endpoints are used") {
@@ -107,13 +141,13 @@ TEST_CASE("hostPorts of the node's running pods") {
         node, phase, port));
   };
   const std::string kPort = R"({"containerPort":80,"hostPort":8000,"protocol":"TCP"})";
-  ServiceView view;
-  view.pods = {
+  std::vector<client::Ref<api::Pod>> pods = {
       pod("n1", "Running", kPort), pod("n2", "Running", kPort), pod("n1", "Succeeded", kPort),
       pod("n1", "Running", R"({"containerPort":53,"hostPort":53,"hostIP":"192.0.2.1","protocol":"UDP"})"),
       pod("n1", "Running", R"({"containerPort":53,"hostPort":54,"hostIP":"127.0.0.1","protocol":"UDP"})")};
   std::vector<std::string> texts;
-  for (const net::ServiceRule& rule : service_rules(view, "n1")) texts.push_back(text(rule));
+  for (const client::Ref<api::Pod>& one : pods)
+    for (const net::ServiceRule& rule : host_port_rules(*one, "n1")) texts.push_back(text(rule));
   CHECK(texts ==
         std::vector<std::string>{"hostport/u-n1/:8000/TCP tcp *:8000 -> 10.244.0.9:80",
                                  "hostport/u-n1/192.0.2.1:53/UDP udp 192.0.2.1:53 -> 10.244.0.9:53"});

@@ -1,0 +1,167 @@
+#include "proxy/host_relays.hpp"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/log.hpp"
+#include "proxy/service_rules.hpp"
+
+namespace skiff::proxy {
+namespace {
+
+using client::ObjectKey;
+using client::Ref;
+
+constexpr Duration kRetry = 10s;
+
+bool older(const Ref<api::Service>& a, const Ref<api::Service>& b) {
+  return std::tuple(a->metadata.creationTimestamp, client::key_of(*a)) <
+         std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
+}
+
+/// Gives each port of the host to the first that asks.
+class Planner {
+ public:
+  explicit Planner(const HostRelaysSpec& spec) : spec_(spec) {}
+
+  /// Whatever of `before` is wanted still.
+  void keep(const std::vector<HostRelay>& before, const std::vector<HostRelay>& wanted) {
+    for (const HostRelay& one : before)
+      if (std::find(wanted.begin(), wanted.end(), one) != wanted.end()) add(one);
+  }
+  void add_all(const std::vector<HostRelay>& wanted) {
+    for (const HostRelay& one : wanted) add(one);
+  }
+
+  std::vector<HostRelay> wishes;
+
+  void add_node_ports(const api::Service& service) {
+    for (const api::ServicePort& port : service.spec.ports) {
+      if (port.nodePort == 0) continue;
+      auto number = static_cast<std::uint16_t>(port.nodePort);
+      for (net::Ipv4 address : spec_.listen)
+        wish({.relay = {protocol_of(port.protocol), {address, number}, {spec_.node, number}, {}},
+              .service = client::key_of(service),
+              .node_port = true});
+    }
+  }
+
+  void add_balancer(const api::Service& service) {
+    std::vector<net::Cidr> sources = balancer_sources(service);
+    for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress) {
+      Result<net::Ipv4> target = net::parse_ipv4(ingress.ip);
+      if (!target.ok() || !spec_.balancers.contains(target.value())) continue;
+      for (const api::ServicePort& port : service.spec.ports) {
+        auto number = static_cast<std::uint16_t>(port.port);
+        for (net::Ipv4 address : spec_.listen)
+          wish({.relay = {protocol_of(port.protocol), {address, number}, {target.value(), number}, sources},
+                .service = client::key_of(service)});
+      }
+    }
+  }
+
+  HostRelayPlan plan;
+
+ private:
+  void wish(HostRelay wanted) {
+    if (wanted.relay.protocol != net::Protocol::Sctp) wishes.push_back(std::move(wanted));
+  }
+  void add(const HostRelay& wanted) {
+    auto [taken, free] = owners_.try_emplace({wanted.relay.protocol, wanted.relay.listen}, wanted.service);
+    if (free)
+      plan.relays.push_back(wanted);
+    else if (taken->second != wanted.service)
+      plan.conflicts.push_back({wanted, taken->second});
+  }
+
+  const HostRelaysSpec& spec_;
+  std::map<std::pair<net::Protocol, net::Endpoint>, ObjectKey> owners_;
+};
+
+std::string kind_of_port(const HostRelay& relay) { return relay.node_port ? "Node port" : "Port"; }
+
+}  // namespace
+
+HostRelayPlan plan_host_relays(std::vector<Ref<api::Service>> services, const HostRelaysSpec& spec,
+                               const std::vector<HostRelay>& before) {
+  std::sort(services.begin(), services.end(), older);
+  Planner planner(spec);
+  for (const Ref<api::Service>& service : services) planner.add_node_ports(*service);
+  for (const Ref<api::Service>& service : services) planner.add_balancer(*service);
+  planner.keep(before, planner.wishes);
+  planner.add_all(planner.wishes);
+  return std::move(planner.plan);
+}
+
+HostRelays::HostRelays(Parts parts, HostRelaysSpec spec)
+    : events_(parts.events),
+      clock_(parts.clock),
+      relays_(parts.relays),
+      spec_(std::move(spec)),
+      services_(parts.informers.of<api::Service>()),
+      changes_(parts.clock) {
+  services_.on_change([this](const auto& before, const auto& now) {
+    bool same = before && now && before->spec == now->spec && before->status == now->status;
+    if (!same) changes_.changed();
+  });
+}
+
+void HostRelays::start() {
+  if (thread_.joinable()) return;
+  thread_ = std::jthread([this](std::stop_token stop) {
+    ::pthread_setname_np(::pthread_self(), "host-relays");
+    run(std::move(stop));
+  });
+}
+
+void HostRelays::stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  thread_.join();
+}
+
+void HostRelays::run(std::stop_token stop) {
+  if (!services_.wait_synced(stop)) return;
+  TimePoint again = TimePoint::max();
+  while (std::uint64_t change = changes_.wait_change(stop, again)) {
+    HostRelayPlan plan = plan_host_relays(services_.list(), spec_, open_);
+    std::vector<net::RelaySpec> wanted;
+    for (const HostRelay& one : plan.relays) wanted.push_back(one.relay);
+    std::vector<net::RelayFailure> failures = relays_.set(wanted);
+    report(plan, failures);
+    open_ = std::move(plan.relays);
+    changes_.done(change);
+    again = failures.empty() ? TimePoint::max() : clock_.now() + kRetry;
+  }
+}
+
+void HostRelays::report(const HostRelayPlan& plan, const std::vector<net::RelayFailure>& failures) {
+  failing_.clear();
+  for (const auto& [relay, error] : failures) {
+    auto owner = std::find_if(plan.relays.begin(), plan.relays.end(),
+                              [&, wanted = &relay](const HostRelay& one) { return one.relay == *wanted; });
+    if (owner == plan.relays.end()) continue;
+    tell(*owner, error.sys_errno() == EADDRINUSE ? "another program of the host has it" : error.message());
+  }
+  for (const RelayConflict& conflict : plan.conflicts)
+    tell(conflict.wanted, fmt::format("Service {} has it", conflict.taken_by.str()));
+  reported_ = failing_;
+}
+
+void HostRelays::tell(const HostRelay& relay, const std::string& why) {
+  failing_.insert({relay.relay, relay.service});
+  if (reported_.contains({relay.relay, relay.service})) return;
+  std::string message = fmt::format("{} {} does not answer on {} of the host: {}", kind_of_port(relay),
+                                    relay.relay.listen.port, relay.relay.listen.address.str(), why);
+  if (!relay.node_port) message += fmt::format("; it answers on {}", relay.relay.target.str());
+  log::warning("host-relays", "{}: {}", relay.service.str(), message);
+  Ref<api::Service> service = services_.get(relay.service);
+  if (!service) return;
+  events_.warning(client::reference_to(service),
+                  relay.node_port ? "NodePortUnavailable" : "LoadBalancerPortUnavailable", message);
+}
+
+}  // namespace skiff::proxy

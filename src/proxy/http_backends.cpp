@@ -1,0 +1,23 @@
+#include "proxy/http_backends.hpp"
+
+namespace skiff::proxy {
+
+Result<std::shared_ptr<const net::HttpBackends>> http_backends(const ServiceLookup& lookup,
+                                                               const client::ObjectKey& key,
+                                                               const PortWish& wish) {
+  client::Ref<api::Service> service = lookup.service(key);
+  if (!service) return error(Code::NotFound, "Service {} does not exist", key.str());
+  if (service->spec.type == "ExternalName")
+    return error(Code::Invalid, "Service {} is a name for something outside (ExternalName)", key.str());
+  for (const api::ServicePort& port : service->spec.ports) {
+    bool wanted = wish.number != 0 ? port.port == wish.number : port.name == wish.name;
+    if (!wanted || port.protocol != "TCP") continue;
+    auto backends = std::make_shared<net::HttpBackends>();
+    backends->endpoints = port_endpoints(lookup.slices(key), port);
+    return std::shared_ptr<const net::HttpBackends>(std::move(backends));
+  }
+  return error(Code::NotFound, "Service {} has no TCP port {}", key.str(),
+               wish.number != 0 ? std::to_string(wish.number) : "'" + wish.name + "'");
+}
+
+}  // namespace skiff::proxy
