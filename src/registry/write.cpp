@@ -152,7 +152,9 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
     if (strategy.prepare_update && subresource.empty()) TRY(strategy.prepare_update(next.value.get(), old, context));
     if (strategy.prepare_subresource_update && !subresource.empty())
       TRY(strategy.prepare_subresource_update(next.value.get(), old, subresource, context));
-    if (strategy.counts_generation && !strategy.same_spec(next.value.get(), old))
+    // Placing a pod is no change of what its owner wants.
+    bool wish = subresource != "binding";
+    if (wish && strategy.counts_generation && !strategy.same_spec(next.value.get(), old))
       next.metadata().generation = old_metadata.generation + 1;
     validate_metadata(resource, next.metadata(), &old_metadata, errors);
     if (strategy.validate && (subresource.empty() || subresource == "scale"))
