@@ -1,6 +1,8 @@
 // Starting one container: backoff, image, configuration, run. Whatever fails becomes the reason it waits
 // with.
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "base/log.hpp"
@@ -93,7 +95,9 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
   TRY_ASSIGN(runtime::ContainerSpec spec, make_container_spec(input));
   TRY_ASSIGN(spec.pids_of, target_of_debugging(start));
   TRY(sys::make_directories(directory + "/termination"));
-  TRY(sys::write_file(input.termination_file, "", 0666));
+  TRY(sys::write_file(input.termination_file, ""));
+  // For whatever user the container runs as, whatever our umask.
+  if (::chmod(input.termination_file.c_str(), 0666) < 0) return errno_error(errno, "chmod '{}'", input.termination_file);
   TRY(sys::make_directories(directory + "/logs/" + name));
   TRY_ASSIGN(spec.cgroup, system_.cgroups.set_up_container(start.pod, start.container, input.id));
   return spec;
