@@ -60,6 +60,7 @@ sys::CgroupLimits container_limits(const api::Container& container) {
 
 sys::CgroupLimits pod_limits(const api::Pod& pod) {
   sys::CgroupLimits limits;
+  limits.pids = kPodProcesses;
   api::ResourceList requests = api::pod_requests(pod);
   const api::Quantity* request = find(requests, "cpu");
   limits.cpu_shares = cpu_shares(request != nullptr ? request->milli() : 0);

@@ -12,6 +12,9 @@ namespace skiff::kubelet {
 std::uint64_t cpu_shares(std::int64_t milli);
 std::int64_t cpu_quota(std::int64_t milli, std::uint64_t period_us);
 
+/// What a pod may have of processes and threads: a fork bomb ends here and not at the machine's limit.
+inline constexpr std::int64_t kPodProcesses = 8192;
+
 sys::CgroupLimits container_limits(const api::Container& container);
 /// Limits the pod only where every container has one.
 sys::CgroupLimits pod_limits(const api::Pod& pod);

@@ -1,6 +1,9 @@
 // Who has to go when the node runs out of memory or disk, and who writes too much.
 
 #include "kubelet/eviction.hpp"
+
+#include <algorithm>
+
 #include "test_kubelet.hpp"
 
 namespace skiff::kubelet {
@@ -99,6 +102,30 @@ TEST_CASE("the manager tells pressure once and evicts one pod a look") {
   manager.look();
   CHECK(told.back() == Pressure{});
   CHECK(evicted.size() == 2);
+}
+
+TEST_CASE("a node short of memory says so, ends who uses more than it asked for and takes no newcomer without a request") {
+  if (skip_without_root()) return;
+  TestKubelet test;
+  test.create("sleep 1000");
+  REQUIRE(test.wait_ready());
+  test.eviction.memory_available = ~0ULL;
+  test.reconnect();
+  CHECK(test.cluster.wait_for([&] {
+    client::Ref<api::Node> node = test.cluster.client.get<api::Node>({"", "node-1"}).value();
+    return std::ranges::any_of(node->status.conditions, [](const api::NodeCondition& condition) {
+      return condition.type == "MemoryPressure" && condition.status == "True" &&
+             condition.reason == "KubeletHasInsufficientMemory";
+    });
+  }));
+  REQUIRE(test.wait_phase("Failed"));
+  CHECK(test.pod()->status.reason == "Evicted");
+  CHECK(test.pod()->status.message.starts_with("The node was low on resource: memory. "));
+  test.remove();
+  REQUIRE(test.wait_gone());
+  test.create("sleep 1000");
+  REQUIRE(test.wait_phase("Failed"));
+  CHECK(test.pod()->status.message == "Pod was rejected: The node had condition: [MemoryPressure]. ");
 }
 
 TEST_CASE("a pod that fills its volume is evicted") {

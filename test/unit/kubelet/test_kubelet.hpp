@@ -81,7 +81,7 @@ class TestKubelet {
     spec.cgroup = node_spec.cgroup;
     spec.ip = "10.244.0.1";
     spec.machine_id = "0123456789abcdef0123456789abcdef";
-    spec.eviction.period = 200ms;
+    spec.eviction = eviction;
     spec.dns = {{"10.96.0.10"}, "cluster.local", "nameserver 192.0.2.1\n"};
     kubelet = checked(Kubelet::start(spec, {cluster.client, *node, exits, *cgroups, *images.store, registries,
                                             *pod_network, cluster.clock, cluster.random}));
@@ -185,6 +185,7 @@ class TestKubelet {
   image::test::Fixture images;
   std::unique_ptr<sys::CgroupTree> cgroups;
   runtime::NodeSpec node_spec;
+  EvictionThresholds eviction{.period = 200ms};
   ContainerExits exits;
   std::unique_ptr<runtime::Node> node;
   std::unique_ptr<net::PodNetwork> network;

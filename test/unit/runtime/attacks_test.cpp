@@ -71,6 +71,16 @@ TEST_CASE("a sub path that is swapped for a link is refused when it is mounted (
   }
 }
 
+TEST_CASE("a fork bomb ends at its group's limit") {
+  if (skip_without_root()) return;
+  TestNode test;
+  ContainerSpec spec = test.container("c", "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; echo all");
+  REQUIRE(test.cgroups->set_limits(spec.cgroup, {.pids = 20}).ok());
+  std::string output = test.output_of(spec);
+  CHECK(output.find("can't fork: Resource temporarily unavailable") != std::string::npos);
+  CHECK(output.find("all") == std::string::npos);
+}
+
 TEST_CASE("a profile of the user's decides over system calls") {
   if (skip_without_root()) return;
   TestNode test;
