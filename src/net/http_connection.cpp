@@ -242,14 +242,16 @@ void HttpConnection::answer(const HttpAnswer& what, bool keep_alive) {
 void HttpConnection::connect_next() {
   close_server();
   const std::vector<Endpoint>& servers = forward_.backends->endpoints;
-  // A connection that waits is used first: only by requests that can be sent again if it turns out to be
-  // gone.
-  bool again = is_idempotent(request_.method) && request_body_.done() && request_.upgrade.empty();
+  // A connection that waits is used first, by requests that can be sent again if it turns out to be gone;
+  // then only new ones: the others that wait may be gone as well.
+  bool waiting_first =
+      tries_ == 0 && is_idempotent(request_.method) && request_body_.done() && request_.upgrade.empty();
   while (tries_ < std::min(kMaxTries, servers.size() + 1)) {
     server_address_ = servers[(first_ + tries_) % servers.size()];
     ++tries_;
-    if (UniqueFd waiting = again ? shared_.upstreams.take(server_address_) : UniqueFd(); waiting)
-      return begin_on(std::move(waiting), true);
+    UniqueFd waiting =
+        std::exchange(waiting_first, false) ? shared_.upstreams.take(server_address_) : UniqueFd();
+    if (waiting) return begin_on(std::move(waiting), true);
     Result<UniqueFd> socket = open_socket(Protocol::Tcp);
     if (socket.ok() && connect_socket(socket.value(), server_address_).ok())
       return begin_on(std::move(socket).value(), false);

@@ -172,7 +172,7 @@ eventually 5 "47 and loses it alone" alone
 for from in a b host; do for to in a b; do gets $from "http://$(ip $to):8080/" $to || fail "23, 25 $from to $to"; done; done
 # 38, 39, 43, 44: affinity, switched.
 k patch service web -p '{"spec":{"type":"NodePort"}}' >/dev/null
-spread() { for _ in $(seq 12); do run host get "$1/hostname"; done | sort -u | wc -l; }
+spread() { for _ in $(seq 16); do fetch "$1/hostname"; done | sort -u | wc -l; }
 is_spread() { [ "$(spread "$1")" = "$2" ]; }
 for at in "http://$(field service web .spec.clusterIP)" "http://$(node skiff):$(node_port web)"; do
   k patch service web -p '{"spec":{"sessionAffinity":"ClientIP"}}' >/dev/null
@@ -222,7 +222,8 @@ verbs() { # RESOURCE, its object from stdin
   local file="$TMPDIR/object"; cat >"$file"
   contains "$1 is discovered" "$(k api-resources -o name)" "$1"
   k create -f "$file" >/dev/null && k get -f "$file" -o name >/dev/null && k get "$1" -A --no-headers >/dev/null || fail "$1: create, get, list"
-  timeout 3 "$KUBECTL" get "$1" -A -w --output-watch-events 2>/dev/null | grep -q -m1 ADDED || fail "$1: watch"
+  # Not a pipe: that would wait for the watch's end.
+  grep -q -m1 ADDED < <(timeout 3 "$KUBECTL" get "$1" -A -w --output-watch-events 2>/dev/null) || fail "$1: watch"
   k patch -f "$file" --type=merge -p '{"metadata":{"annotations":{"patched":"yes"}}}' >/dev/null || fail "$1: patch"
   k get -f "$file" -o json | sed 's/"patched": "yes"/"patched": "no"/' | k replace -f - >/dev/null || fail "$1: update"
   check "$1: both are there" "$(k get -f "$file" -o 'jsonpath={.metadata.annotations.patched}')" no

@@ -42,13 +42,18 @@ class Server {
       if (waiting[1].revents != 0) return;
       UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       ++connections_;
-      threads_.emplace_back([socket = std::move(client)] { serve(socket.get()); });
+      threads_.emplace_back([this, socket = std::move(client)] { serve(socket.get()); });
     }
+  }
+  void wait_for_pair() {
+    int seen = ++pair_;
+    for (pair_.notify_all(); seen < 2; seen = pair_) pair_.wait(seen);
   }
   static void say(int fd, const std::string& text) {
     (void)::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
   }
-  static void serve(int fd) {
+  void serve(int fd) {
+    bool paired = false;
     for (std::string in;;) {
       while (in.find("\r\n\r\n") == std::string::npos) {
         std::string more = read_until(fd, "\r\n\r\n");
@@ -57,6 +62,10 @@ class Server {
       }
       auto parsed = parse_request_head(in);
       if (!parsed.head) return say(fd, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n");
+      // A connection of a pair has one answer in it.
+      if (paired) return;
+      paired = parsed.head->target == "/pair";
+      if (paired) wait_for_pair();
       std::string head = in.substr(0, parsed.used);
       in.erase(0, parsed.used);
       size_t size = parsed.head->body.length;
@@ -99,7 +108,7 @@ class Server {
 
   UniqueFd listener_;
   sys::Pipe wake_;
-  std::atomic<int> connections_{0};
+  std::atomic<int> connections_{0}, pair_{0};
   std::list<std::jthread> threads_;
   std::jthread thread_;
 };
@@ -227,6 +236,18 @@ TEST_CASE("a request is tried at another server when the first cannot be reached
     CHECK(has(proxied.ask("GET /size HTTP/1.1\r\n" + kClose + "\r\n"), "200 OK"));
     CHECK(has(proxied.ask("POST /size HTTP/1.1\r\n" + kClose + "Content-Length: 1\r\n\r\nx"), "200 OK"));
   }
+}
+
+TEST_CASE("connections that turn out to be gone fail no request") {
+  if (skip_without_root()) return;
+  Proxied proxied;
+  // Two at once, so that two connections wait afterwards; the server closes both when they are used again.
+  UniqueFd one = proxied.connect(), two = proxied.connect();
+  for (const UniqueFd* socket : {&one, &two})
+    Proxied::send(*socket, "GET /pair HTTP/1.1\r\n" + kClose + "\r\n");
+  for (const UniqueFd* socket : {&one, &two}) CHECK(has(read_until(socket->get(), ""), "200 OK"));
+  CHECK(proxied.server.connections() == 2);
+  CHECK(has(proxied.ask("GET /size HTTP/1.1\r\n" + kClose + "\r\n"), "200 OK"));
 }
 
 TEST_CASE("what goes wrong has its status") {
