@@ -129,13 +129,13 @@ Status bootstrap_objects(client::Client& client, const Settings& settings, const
   return client::run_together(tasks);
 }
 
-Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port) {
+Status publish_api_endpoints(client::Client& client, const std::vector<std::string>& addresses, std::uint16_t port) {
   api::Endpoints endpoints;
   endpoints.metadata.name = "kubernetes";
   endpoints.metadata.namespace_ = "default";
   endpoints.metadata.labels["endpointslice.kubernetes.io/skip-mirror"] = "true";
   api::EndpointSubset& subset = endpoints.subsets.emplace_back();
-  subset.addresses.emplace_back().ip = address;
+  for (const std::string& address : addresses) subset.addresses.emplace_back().ip = address;
   api::EndpointPort& where = subset.ports.emplace_back();
   where.name = "https";
   where.port = port;
@@ -145,9 +145,11 @@ Status publish_api_endpoint(client::Client& client, const std::string& address, 
   slice.metadata.namespace_ = "default";
   slice.metadata.labels["kubernetes.io/service-name"] = "kubernetes";
   slice.addressType = "IPv4";
-  api::Endpoint& endpoint = slice.endpoints.emplace_back();
-  endpoint.addresses = {address};
-  endpoint.conditions.ensure().ready = true;
+  for (const std::string& address : addresses) {
+    api::Endpoint& endpoint = slice.endpoints.emplace_back();
+    endpoint.addresses = {address};
+    endpoint.conditions.ensure().ready = true;
+  }
   api::DiscoveryEndpointPort& slice_port = slice.ports.emplace_back();
   slice_port.name = "https";
   slice_port.port = port;

@@ -2,6 +2,7 @@
 // The objects that every cluster has from its first moment.
 
 #include <string>
+#include <vector>
 
 #include "client/client.hpp"
 #include "cluster/identity.hpp"
@@ -13,7 +14,7 @@ namespace skiff::cluster {
 /// what aggregated API servers read to know users. What exists is left as it is, but for the last.
 Status bootstrap_objects(client::Client& client, const Settings& settings, const Identity& identity);
 
-/// Points the Service "kubernetes" at the API listener inside the node.
-Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port);
+/// Points the Service "kubernetes" at the API listeners inside the nodes.
+Status publish_api_endpoints(client::Client& client, const std::vector<std::string>& addresses, std::uint16_t port);
 
 }  // namespace skiff::cluster
