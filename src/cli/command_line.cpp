@@ -22,6 +22,7 @@ struct Command {
   int progress_fd = -1;
   std::vector<std::string> arguments;
   NodeOptions node;
+  std::string namespace_ = "default";
   std::function<int()> run;
 };
 
@@ -36,6 +37,9 @@ void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
   app.add_option("--node-labels", cluster.node_labels, "Labels of each node: a=b,c=d");
   app.add_option("--zones", cluster.zones, "Spread the nodes over so many zones")->check(CLI::Range(0, 64));
   app.add_option("--fake-nodes", cluster.fake_nodes, "Simulated nodes beside the real ones")->check(CLI::Range(0, 5000));
+  app.add_option("--eviction-after", cluster.eviction_after, "Seconds that pods stay on a lost node unless they say otherwise")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
   app.add_option("--node-grace", cluster.node_grace, "Seconds after which a silent node counts as lost")
       ->check(CLI::Range(4, 3600))
       ->capture_default_str();
@@ -109,6 +113,10 @@ void add_commands(CLI::App& app, Command& command) {
   add(app, command, "delete", "Remove a cluster and everything of it", [&command] { return remove(command.options); });
   add(app, command, "version", "Print the version", [&command] { return version(command.options); });
   add_node_commands(app, command);
+  CLI::App* asking = add(app, command, "why", "Say what keeps a pod from running, and what would help",
+                         [&command] { return why(command.options, command.namespace_, command.arguments); });
+  asking->add_option("POD", command.arguments, "Pods, or deployment/NAME, replicaset/NAME, statefulset/NAME")->required();
+  asking->add_option("-n,--namespace", command.namespace_, "Their namespace")->capture_default_str();
   add_image_commands(app, command);
   CLI::App* tool = add(app, command, "kubectl", "Run kubectl against a cluster: skiff kubectl get pods",
                        [&command] { return kubectl(command.options, command.arguments); });

@@ -37,6 +37,7 @@ std::vector<std::string> serve_arguments(const Options& options) {
   words.push_back(fmt::format("--zones={}", config.zones));
   words.push_back(fmt::format("--fake-nodes={}", config.fake_nodes));
   words.push_back(fmt::format("--node-grace={}", config.node_grace));
+  words.push_back(fmt::format("--eviction-after={}", config.eviction_after));
   if (config.api_port != 0) words.push_back(fmt::format("--api-port={}", config.api_port));
   if (!config.pod_cidr.empty()) words.push_back("--pod-cidr=" + config.pod_cidr);
   if (!config.service_cidr.empty()) words.push_back("--service-cidr=" + config.service_cidr);

@@ -50,8 +50,8 @@ std::map<std::string, std::string> powers(const Options& options) {
   return states;
 }
 
-int fail_asking(const Error& problem, const Options& options) {
-  fail(problem, problem.code() == Code::NotFound ? "`skiff start` starts one." : "`skiff node list` shows them.");
+int fail_asking(const Error& problem, const Options& options, const char* help = "`skiff node list` shows them.") {
+  fail(problem, problem.code() == Code::NotFound ? "`skiff start` starts one." : help);
   return problem.code() == Code::NotFound && cluster::running_process(cluster::Paths(options.cluster)) == 0 ? kNotRunning
                                                                                                            : kFailed;
 }
@@ -93,6 +93,15 @@ int node_command(const Options& options, const std::string& verb, const std::vec
     Result<cluster::Words> answer = cluster::ask_cluster(options.cluster, {"node", verb, name});
     if (!answer.ok()) return fail_asking(answer.error(), options);
     fmt::print("node/{} {}\n", name, kDid.at(verb));
+  }
+  return kDone;
+}
+
+int why(const Options& options, const std::string& namespace_, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    Result<cluster::Words> lines = cluster::ask_cluster(options.cluster, {"why", namespace_, name});
+    if (!lines.ok()) return fail_asking(lines.error(), options, "`kubectl get pods -A` shows them.");
+    for (const std::string& line : lines.value()) fmt::print("{}\n", line);
   }
   return kDone;
 }

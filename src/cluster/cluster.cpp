@@ -16,6 +16,7 @@
 #include "cluster/node.hpp"
 #include "cluster/state.hpp"
 #include "cluster/volume_directories.hpp"
+#include "cluster/why.hpp"
 #include "controllers/controllers.hpp"
 #include "image/demo.hpp"
 #include "net/host_network.hpp"
@@ -153,6 +154,7 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
   progress("DNS answers");
   TRY(fake_nodes->start(settings.config.fake_nodes));
   TRY_ASSIGN(control, cluster::ControlSocket::start(Paths(settings.config), [this](const cluster::Words& words) {
+               if (words.size() == 3 && words[0] == "why") return cluster::why(plane->client(), *scheduler, words[1], words[2]);
                return cluster::answer_node_command(*fleet, words);
              }));
   return ok();

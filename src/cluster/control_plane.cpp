@@ -77,6 +77,7 @@ Status ControlPlane::open(const Settings& settings, const client::NodeAccessByNa
     return sign_token(account, uid, draft);
   });
   registry_->set_usage_source(usage_source(nodes, client()));
+  registry_->admission().set_default_toleration(settings.config.eviction_after);
   TRY_ASSIGN(access_, apiserver::AccessControl::create(*registry_, client()));
   registry_->set_authorizer(*access_);
   authenticator_.signer = identity_.signer.get();
