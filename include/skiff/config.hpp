@@ -15,6 +15,7 @@ struct ClusterConfig {
   std::string node_labels;              // "a=b,c=d"
   int zones = 0;                        // the nodes' topology.kubernetes.io/zone goes round through so many
   int fake_nodes = 0;                   // simulated ones beside them: pods there become Ready without containers
+  std::string scheduler_profiles;       // "packed=MostAllocated": schedulerNames beside default-scheduler
   int eviction_after = 300;             // seconds that pods stay on a lost node, unless they say so themselves
   int node_grace = 40;                  // seconds after which a silent node counts as lost
   std::string pod_cidr;                 // IPv4, a /16; default 10.244.0.0/16 or the first free one

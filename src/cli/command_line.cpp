@@ -37,6 +37,8 @@ void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
   app.add_option("--node-labels", cluster.node_labels, "Labels of each node: a=b,c=d");
   app.add_option("--zones", cluster.zones, "Spread the nodes over so many zones")->check(CLI::Range(0, 64));
   app.add_option("--fake-nodes", cluster.fake_nodes, "Simulated nodes beside the real ones")->check(CLI::Range(0, 5000));
+  app.add_option("--scheduler-profiles", cluster.scheduler_profiles,
+                 "Further schedulerNames and how they fill nodes: packed=MostAllocated");
   app.add_option("--eviction-after", cluster.eviction_after, "Seconds that pods stay on a lost node unless they say otherwise")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();

@@ -32,7 +32,8 @@ std::vector<std::string> serve_arguments(const Options& options) {
   }
   for (const auto& [flag, value] : {std::pair{"--node-cpus=", &config.node_cpus},
                                     {"--node-memory=", &config.node_memory},
-                                    {"--node-labels=", &config.node_labels}})
+                                    {"--node-labels=", &config.node_labels},
+                                    {"--scheduler-profiles=", &config.scheduler_profiles}})
     if (!value->empty()) words.push_back(flag + *value);
   words.push_back(fmt::format("--zones={}", config.zones));
   words.push_back(fmt::format("--fake-nodes={}", config.fake_nodes));

@@ -125,8 +125,9 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
           },
           .directories = directories.get(),
           .node_grace = std::chrono::seconds(settings.config.node_grace)});
+  TRY_ASSIGN(std::vector<scheduler::Profile> profiles, scheduler::parse_profiles(settings.config.scheduler_profiles));
   scheduler = std::make_unique<scheduler::Scheduler>(
-      scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
+      scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random}, std::move(profiles));
   TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random}, settings));
   return ok();
 }
