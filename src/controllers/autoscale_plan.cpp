@@ -16,6 +16,7 @@ using api::HPAScalingRules;
 
 constexpr std::int64_t kCpuStartSeconds = 300;  // --horizontal-pod-autoscaler-cpu-initialization-period
 constexpr std::int64_t kReadinessDelay = 30;    // --horizontal-pod-autoscaler-initial-readiness-delay
+constexpr std::int64_t kLeastWindow = 15;
 constexpr Duration kDownStabilization = 300s;
 constexpr Duration kLongestPeriod = 1h;
 
@@ -32,7 +33,8 @@ bool only_starts(const api::Pod& pod, const PodUsage& usage, api::Time now) {
   if (!ready || !pod.status.startTime) return true;
   const std::int64_t started = pod.status.startTime.unix_seconds(), changed = ready->lastTransitionTime.unix_seconds();
   if (started + kCpuStartSeconds > now.unix_seconds()) {
-    const std::int64_t window = std::chrono::duration_cast<std::chrono::seconds>(usage.window).count();
+    // Kubelets here measure from a container's first moment: a window as long as metrics-server's has to be full.
+    const std::int64_t window = std::max(kLeastWindow, std::chrono::duration_cast<std::chrono::seconds>(usage.window).count());
     return ready->status == "False" || usage.timestamp.unix_seconds() < changed + window;
   }
   return ready->status == "False" && started + kReadinessDelay > changed;

@@ -44,6 +44,8 @@ TEST_CASE("replicas for a CPU target") {
       {"on the way down it uses all it asked for", {pod("a"), pod("b"), pod("c")}, {{"a", 10}, {"b", 10}}, 80, 2},
       {"a pod that starts does not count on the way up", {pod("a"), pod("b", "False", "Running", "2026-01-01T00:59:00Z")},
        {{"a", 100}, {"b", 400}}, 50, 2},
+      {"nor one that has been ready for a moment only",
+       {pod("a"), pod("b", "True", "Running", "2026-01-01T00:59:00Z", "2026-01-01T00:59:50Z")}, {{"a", 100}, {"b", 400}}, 50, 2},
       {"a pending one neither", {pod("a"), pod("b", "False", "Pending")}, {{"a", 100}}, 50, 2},
       {"one that failed is ignored", {pod("a"), pod("b", "False", "Failed")}, {{"a", 100}, {"b", 900}}, 50, 2}};
   for (const Row& row : rows) DYNAMIC_SECTION(row.name) {
