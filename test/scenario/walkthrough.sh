@@ -52,7 +52,7 @@ k rollout status deployment/hitcounter --timeout=40s >/dev/null || fail "rollout
 : >"$HOME/done"
 wait "$asking"
 check "failed requests during the update" "$(cat "$HOME/failures")" ""
-contains "version 2.0" "$(fetch "http://127.0.0.1:$port/")" "version 2.0"
+eventually 5 "version 2.0 answers" sh -c "curl -sS --max-time 2 http://127.0.0.1:$port/ | grep -q 'version 2.0'"
 contains "history" "$(k rollout history deployment/hitcounter)" "3 "
 k rollout undo deployment/hitcounter >/dev/null
 k rollout status deployment/hitcounter --timeout=40s >/dev/null || fail "undo"
