@@ -30,6 +30,7 @@ for run in $(seq "$RUNS"); do
   pause
   pid=$(cat "$SKIFF_HOME/clusters/skiff/lock")
   kill -9 "$pid"
+  eventually 10 "run $run: the process is gone" flock -n "$SKIFF_HOME/clusters/skiff/lock" true
   timeout 60 "$SKIFF" start "${START[@]}" >/dev/null 2>&1 || { fail "run $run: start after kill"; finish; }
   wait
   k uncordon skiff-2 >/dev/null 2>&1
