@@ -10,7 +10,14 @@ namespace skiff {
 struct ClusterConfig {
   std::string home = "/var/lib/skiff";  // images and all clusters
   std::string name = "skiff";           // a DNS label
-  int nodes = 1;
+  int nodes = 1;                        // at the first start; `skiff node add` brings more
+  std::string node_cpus, node_memory;   // of each of them, quantities such as 500m and 512Mi; empty: all there is
+  std::string node_labels;              // "a=b,c=d"
+  int zones = 0;                        // the nodes' topology.kubernetes.io/zone goes round through so many
+  int fake_nodes = 0;                   // simulated ones beside them: pods there become Ready without containers
+  std::string scheduler_profiles;       // "packed=MostAllocated": schedulerNames beside default-scheduler
+  int eviction_after = 300;             // seconds that pods stay on a lost node, unless they say so themselves
+  int node_grace = 40;                  // seconds after which a silent node counts as lost
   std::string pod_cidr;                 // IPv4, a /16; default 10.244.0.0/16 or the first free one
   std::string service_cidr;             // IPv4, a /16; default 10.96.0.0/16 or the first free one
   std::uint16_t api_port = 0;           // on the expose address; default 6443 or a free one

@@ -22,6 +22,8 @@ struct Command {
   int progress_fd = -1;
   std::vector<std::string> arguments;
   ServiceQuestion service;
+  NodeOptions node;
+  std::string namespace_ = "default";
   std::function<int()> run;
 };
 
@@ -31,6 +33,19 @@ void add_profile(CLI::App& app, Command& command) {
 
 void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
   app.add_option("--nodes", cluster.nodes, "Number of nodes")->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--node-cpus", cluster.node_cpus, "CPUs of each node, such as 2 or 500m (default: all)");
+  app.add_option("--node-memory", cluster.node_memory, "Memory of each node, such as 2Gi (default: all)");
+  app.add_option("--node-labels", cluster.node_labels, "Labels of each node: a=b,c=d");
+  app.add_option("--zones", cluster.zones, "Spread the nodes over so many zones")->check(CLI::Range(0, 64));
+  app.add_option("--fake-nodes", cluster.fake_nodes, "Simulated nodes beside the real ones")->check(CLI::Range(0, 5000));
+  app.add_option("--scheduler-profiles", cluster.scheduler_profiles,
+                 "Further schedulerNames and how they fill nodes: packed=MostAllocated");
+  app.add_option("--eviction-after", cluster.eviction_after, "Seconds that pods stay on a lost node unless they say otherwise")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  app.add_option("--node-grace", cluster.node_grace, "Seconds after which a silent node counts as lost")
+      ->check(CLI::Range(4, 3600))
+      ->capture_default_str();
   app.add_option("--expose", cluster.expose, "Host address where the API and NodePorts answer")->capture_default_str();
   app.add_option("--api-port", cluster.api_port, "Port of the API on the host (default 6443, or a free one)");
   app.add_option("--audit-log", cluster.audit_log, "File for the API's audit events (default: none)");
@@ -77,6 +92,30 @@ void add_service_command(CLI::App& app, Command& command) {
   service->add_flag("--url", command.service.only_urls, "Print nothing but the URLs");
 }
 
+void add_node_commands(CLI::App& app, Command& command) {
+  CLI::App* node = app.add_subcommand("node", "Nodes of a running cluster");
+  node->require_subcommand(1);
+  node->fallthrough();
+  add(*node, command, "list", "List nodes", [&command] { return node_list(command.options); })->alias("ls");
+  CLI::App* adding = add(*node, command, "add", "Add nodes", [&command] { return node_add(command.options, command.node); });
+  adding->add_option("--count", command.node.count, "How many")->check(CLI::Range(1, 64))->capture_default_str();
+  adding->add_option("--cpus", command.node.cpus, "Such as 2 or 500m (default: all of the machine's)");
+  adding->add_option("--memory", command.node.memory, "Such as 2Gi (default: all)");
+  adding->add_option("--labels", command.node.labels, "a=b,c=d");
+  adding->add_option("--taints", command.node.taints, "a=b:NoSchedule,c:NoExecute");
+  adding->add_option("--zone", command.node.zone, "Value of the label topology.kubernetes.io/zone");
+  for (auto [verb, help] : {std::pair{"delete", "Remove nodes with all that is on them"},
+                            {"stop", "Cut the power of nodes: nobody is told"},
+                            {"start", "Power nodes on again"},
+                            {"pause", "Freeze nodes: nothing on them runs on, and they are not heard of"},
+                            {"resume", "Let frozen nodes run on"}}) {
+    CLI::App* sub = add(*node, command, verb, help, [&command, verb = std::string(verb)] {
+      return node_command(command.options, verb, command.arguments);
+    });
+    sub->add_option("NAME", command.arguments, "Names of nodes")->required();
+  }
+}
+
 void add_commands(CLI::App& app, Command& command) {
   CLI::App* starting = add(app, command, "start", "Create a cluster, or start a stopped one",
                            [&command] { return start(command.options); });
@@ -85,10 +124,11 @@ void add_commands(CLI::App& app, Command& command) {
   add(app, command, "status", "Say how a cluster is", [&command] { return status(command.options); });
   add(app, command, "delete", "Remove a cluster and everything of it", [&command] { return remove(command.options); });
   add(app, command, "version", "Print the version", [&command] { return version(command.options); });
-  CLI::App* node = app.add_subcommand("node", "Nodes of a cluster");
-  node->require_subcommand(1);
-  node->fallthrough();
-  add(*node, command, "list", "List nodes", [&command] { return node_list(command.options); })->alias("ls");
+  add_node_commands(app, command);
+  CLI::App* asking = add(app, command, "why", "Say what keeps a pod from running, and what would help",
+                         [&command] { return why(command.options, command.namespace_, command.arguments); });
+  asking->add_option("POD", command.arguments, "Pods, or deployment/NAME, replicaset/NAME, statefulset/NAME")->required();
+  asking->add_option("-n,--namespace", command.namespace_, "Their namespace")->capture_default_str();
   add_image_commands(app, command);
   add_service_command(app, command);
   CLI::App* tool = add(app, command, "kubectl", "Run kubectl against a cluster: skiff kubectl get pods",

@@ -12,6 +12,7 @@
 #include "client/http_client.hpp"
 #include "cluster/daemon.hpp"
 #include "cluster/kubeconfig.hpp"
+#include "cluster/node_records.hpp"
 #include "cluster/state.hpp"
 #include "skiff/cluster.hpp"
 #include "skiff/version.hpp"
@@ -29,6 +30,15 @@ std::vector<std::string> serve_arguments(const Options& options) {
     words.push_back("--audit-log=" + std::filesystem::absolute(config.audit_log).string());
     words.push_back("--audit-level=" + config.audit_level);
   }
+  for (const auto& [flag, value] : {std::pair{"--node-cpus=", &config.node_cpus},
+                                    {"--node-memory=", &config.node_memory},
+                                    {"--node-labels=", &config.node_labels},
+                                    {"--scheduler-profiles=", &config.scheduler_profiles}})
+    if (!value->empty()) words.push_back(flag + *value);
+  words.push_back(fmt::format("--zones={}", config.zones));
+  words.push_back(fmt::format("--fake-nodes={}", config.fake_nodes));
+  words.push_back(fmt::format("--node-grace={}", config.node_grace));
+  words.push_back(fmt::format("--eviction-after={}", config.eviction_after));
   if (config.api_port != 0) words.push_back(fmt::format("--api-port={}", config.api_port));
   words.push_back("--cluster-domain=" + config.cluster_domain);
   if (!config.pod_cidr.empty()) words.push_back("--pod-cidr=" + config.pod_cidr);
@@ -134,7 +144,8 @@ int status(const Options& options) {
   fmt::print("api:        {}\n", api);
   if (entry.ok()) fmt::print("server:     {}\n", entry.value().server);
   fmt::print("context:    {}\n", cluster::context_name(config));
-  fmt::print("nodes:      {}\n", settings.value().config.nodes);
+  if (Result<std::vector<cluster::NodeRecord>> nodes = cluster::load_records(settings.value()); nodes.ok())
+    fmt::print("nodes:      {}\n", nodes.value().size());
   fmt::print("directory:  {}\n", paths.root());
   return api == "ready" ? kDone : kNotRunning;
 }

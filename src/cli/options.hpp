@@ -21,6 +21,12 @@ struct Options {
   int verbosity = 0;
 };
 
+/// What `node add` is told.
+struct NodeOptions {
+  std::string cpus, memory, labels, taints, zone;
+  int count = 1;
+};
+
 /// The whole program: reads the command line and runs what it says.
 int run(int argc, char** argv);
 
@@ -32,6 +38,11 @@ int status(const Options& options);
 int remove(const Options& options);
 int version(const Options& options);
 int node_list(const Options& options);
+int node_add(const Options& options, const NodeOptions& wish);
+/// delete, stop, start, pause or resume.
+int node_command(const Options& options, const std::string& verb, const std::vector<std::string>& names);
+/// Says what keeps a pod ("web-1") or a workload ("deployment/web") from running.
+int why(const Options& options, const std::string& namespace_, const std::vector<std::string>& names);
 int image_load(const Options& options, const std::vector<std::string>& files);
 int image_list(const Options& options);
 int image_pull(const Options& options, const std::vector<std::string>& names);

@@ -185,8 +185,8 @@ Status publish(client::Client& client, const client::ObjectKey& service, const s
 
 }  // namespace
 
-Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port) {
-  return publish(client, {"default", "kubernetes"}, {address}, {{"https", "TCP", port}});
+Status publish_api_endpoints(client::Client& client, const std::vector<std::string>& addresses, std::uint16_t port) {
+  return publish(client, {"default", "kubernetes"}, addresses, {{"https", "TCP", port}});
 }
 
 Status publish_dns_endpoints(client::Client& client, const std::vector<std::string>& addresses) {

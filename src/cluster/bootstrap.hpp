@@ -14,8 +14,8 @@ namespace skiff::cluster {
 /// what aggregated API servers read to know users. What exists is left as it is, but for the last.
 Status bootstrap_objects(client::Client& client, const Settings& settings, const Identity& identity);
 
-/// Points the Service "kubernetes" at the API listener inside the node.
-Status publish_api_endpoint(client::Client& client, const std::string& address, std::uint16_t port);
+/// Points the Service "kubernetes" at the API listeners inside the nodes.
+Status publish_api_endpoints(client::Client& client, const std::vector<std::string>& addresses, std::uint16_t port);
 
 /// Points the Service "kube-dns" at the DNS server in each node, for clients that look for its endpoints.
 Status publish_dns_endpoints(client::Client& client, const std::vector<std::string>& addresses);

@@ -9,10 +9,14 @@
 #include "cluster/control_plane.hpp"
 #include "cluster/images.hpp"
 #include "cluster/kubeconfig.hpp"
+#include "cluster/control_socket.hpp"
+#include "cluster/fake_nodes.hpp"
+#include "cluster/fleet.hpp"
 #include "cluster/network.hpp"
 #include "cluster/node.hpp"
 #include "cluster/state.hpp"
 #include "cluster/volume_directories.hpp"
+#include "cluster/why.hpp"
 #include "controllers/controllers.hpp"
 #include "image/demo.hpp"
 #include "net/host_network.hpp"
@@ -23,7 +27,6 @@
 namespace skiff {
 
 using cluster::ControlPlane;
-using cluster::NodeParts;
 using cluster::Paths;
 using cluster::Settings;
 
@@ -46,7 +49,9 @@ struct Cluster::Parts {
   std::unique_ptr<controllers::Controllers> controllers;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<cluster::ClusterNetwork> network;
-  std::vector<std::unique_ptr<NodeParts>> nodes;
+  std::unique_ptr<cluster::Fleet> fleet;
+  std::unique_ptr<cluster::FakeNodes> fake_nodes;
+  std::unique_ptr<cluster::ControlSocket> control;
 
   Status start(const ClusterConfig& config, const Progress& progress);
   Status prepare_host(const ClusterConfig& config);
@@ -118,9 +123,11 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
           .quota_pending = [this](const std::string& namespace_) {
             return plane->registry().admission().quota().pending(namespace_);
           },
-          .directories = directories.get()});
+          .directories = directories.get(),
+          .node_grace = std::chrono::seconds(settings.config.node_grace)});
+  TRY_ASSIGN(std::vector<scheduler::Profile> profiles, scheduler::parse_profiles(settings.config.scheduler_profiles));
   scheduler = std::make_unique<scheduler::Scheduler>(
-      scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random});
+      scheduler::Scheduler::Uses{*scheduler_client, *informers, clock, random}, std::move(profiles));
   TRY_ASSIGN(network, cluster::ClusterNetwork::create({*manager_client, *informers, clock, random, *host}, settings));
   return ok();
 }
@@ -136,24 +143,22 @@ Status Cluster::Parts::start_nodes(const Progress& progress) {
                                    .client = *kubelet_client,
                                    .kubelets = kubelets,
                                    .network = *network};
-  for (int index = 0; index < settings.config.nodes; ++index) {
-    TRY_ASSIGN(std::unique_ptr<NodeParts> node, NodeParts::create(around, index));
-    TRY(plane->serve_in(node->network(), node->address().str()));
-    TRY(network->add_node(node->name(), node->network(), node->address()));
-    nodes.push_back(std::move(node));
-  }
-  TRY(cluster::publish_api_endpoint(plane->client(), nodes[0]->address().str(), cluster::kNodeApiPort));
-  std::vector<std::string> addresses;
-  for (const auto& node : nodes) addresses.push_back(node->address().str());
-  TRY(cluster::publish_dns_endpoints(plane->client(), addresses));
+  fleet = std::make_unique<cluster::Fleet>(cluster::Fleet::Uses{around, *plane, *network});
+  TRY(fleet->open());
+  fake_nodes = std::make_unique<cluster::FakeNodes>(*kubelet_client, *informers, clock, settings);
   informers->start();
   controllers->start();
   scheduler->start();
   TRY(network->start());
-  for (auto& node : nodes) TRY(node->start());
-  progress(nodes.size() == 1 ? "node is Ready" : fmt::format("{} nodes are Ready", nodes.size()));
-  for (auto& node : nodes) TRY(network->wait_dns(node->network(), 10s));
+  TRY(fleet->start());
+  progress(fleet->size() == 1 ? "node is Ready" : fmt::format("{} nodes are Ready", fleet->size()));
+  TRY(fleet->wait_dns());
   progress("DNS answers");
+  TRY(fake_nodes->start(settings.config.fake_nodes));
+  TRY_ASSIGN(control, cluster::ControlSocket::start(Paths(settings.config), [this](const cluster::Words& words) {
+               if (words.size() == 3 && words[0] == "why") return cluster::why(plane->client(), *scheduler, words[1], words[2]);
+               return cluster::answer_node_command(*fleet, words);
+             }));
   return ok();
 }
 
@@ -174,8 +179,10 @@ Status Cluster::Parts::write_kubeconfig() const {
 
 // The informers before those whose handlers they call; the API last, for all of them write to it.
 void Cluster::Parts::stop_threads() {
-  for (auto& node : nodes) node->stop();
+  if (control) control->stop();
+  if (fleet) fleet->stop();
   if (informers) informers->stop();
+  if (fake_nodes) fake_nodes->stop();
   if (network) network->stop();
   if (scheduler) scheduler->stop();
   if (controllers) controllers->stop();
@@ -200,9 +207,7 @@ Result<std::unique_ptr<Cluster>> Cluster::start(const ClusterConfig& config, Pro
 
 Status Cluster::stop() {
   parts_->stop_threads();
-  Status result = ok();
-  for (auto& node : parts_->nodes)
-    if (Status off = node->power_off(); !off.ok()) result = std::move(off);
+  Status result = parts_->fleet->power_off();
   if (Status removed = parts_->host->remove(); !removed.ok()) result = std::move(removed);
   if (Status removed = parts_->cgroups->remove(parts_->settings.cgroup(), parts_->clock); !removed.ok())
     result = std::move(removed);

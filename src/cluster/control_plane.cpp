@@ -45,8 +45,8 @@ std::vector<std::string> server_names(const Settings& settings) {
                                     "127.0.0.1",
                                     settings.service_address(1).str()};
   if (config.expose != "127.0.0.1") names.push_back(config.expose);
-  // The nodes' addresses follow the host's in their range.
-  for (int i = 0; i < config.nodes; ++i)
+  // The nodes' addresses follow the host's in their range; those that may come count too.
+  for (int i = 0; i < 64; ++i)
     names.push_back(settings.ranges().nodes.at(static_cast<std::uint32_t>(i) + 2).str());
   return names;
 }
@@ -77,6 +77,7 @@ Status ControlPlane::open(const Settings& settings, const client::NodeAccessByNa
     return sign_token(account, uid, draft);
   });
   registry_->set_usage_source(usage_source(nodes, client()));
+  registry_->admission().set_default_toleration(settings.config.eviction_after);
   TRY_ASSIGN(access_, apiserver::AccessControl::create(*registry_, client()));
   registry_->set_authorizer(*access_);
   authenticator_.signer = identity_.signer.get();
@@ -192,10 +193,9 @@ Status ControlPlane::put_into_use(const Leaves& leaves) {
   return tls_->replace(tls_settings());
 }
 
-Status ControlPlane::serve_in(const UniqueFd& network, const std::string& address) {
+Result<std::uint64_t> ControlPlane::serve_in(const UniqueFd& network, const std::string& address) {
   TRY_ASSIGN(UniqueFd socket, sys::in_network(network, [&] { return listening_socket(address, kNodeApiPort); }));
-  TRY(listener_->listen(std::move(socket)));
-  return ok();
+  return listener_->listen(std::move(socket));
 }
 
 void ControlPlane::stop() {

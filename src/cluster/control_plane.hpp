@@ -41,8 +41,9 @@ class ControlPlane {
   /// Renews certificates from now on; `renewed` runs on a thread of its own after each time.
   void keep_certificates_fresh(const Settings& settings, std::function<Status()> renewed);
 
-  /// Serves the API inside a node too, so that pods reach it.
-  Status serve_in(const UniqueFd& network, const std::string& address);
+  /// Serves the API inside a node too, so that pods reach it, until leave() with what this returns.
+  Result<std::uint64_t> serve_in(const UniqueFd& network, const std::string& address);
+  void leave(std::uint64_t socket) { listener_->unlisten(socket); }
 
   const client::CertificateAuthority& certificates() const { return certificates_; }
   /// The token of a Secret of type kubernetes.io/service-account-token.

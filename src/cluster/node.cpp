@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cluster/network.hpp"
 #include "kubelet/kubelet.hpp"
 #include "net/pod_network.hpp"
@@ -57,6 +59,7 @@ class PolicedNetwork final : public kubelet::PodNetwork {
 // Members in the order they are made.
 struct NodeParts::Parts {
   NodeSurroundings around;
+  NodeRecord record;
   int index;
   std::string name, directory;
   net::Ipv4 address;
@@ -67,13 +70,14 @@ struct NodeParts::Parts {
   std::unique_ptr<kubelet::Kubelet> kubelet;
 
   Status open();
+  Status set_size();
+  Status register_taints();
   kubelet::KubeletSpec spec() const;
 };
 
 namespace {
 
-runtime::NodeSpec runtime_spec(const Settings& settings, int index) {
-  std::string name = settings.node_name(index);
+runtime::NodeSpec runtime_spec(const Settings& settings, const std::string& name) {
   return {.directory = Paths(settings.config).node(name),
           .hostname = name,
           .cgroup = settings.cgroup() + "/" + name};
@@ -82,18 +86,37 @@ runtime::NodeSpec runtime_spec(const Settings& settings, int index) {
 }  // namespace
 
 Status NodeParts::Parts::open() {
-  runtime::NodeSpec node = runtime_spec(around.settings, index);
+  runtime::NodeSpec node = runtime_spec(around.settings, name);
   TRY(sys::make_directories(directory, 0755));
   runtime::NodeSystem system{around.cgroups, around.clock};
   auto on_exit = [this](const runtime::ContainerStatus& container) { exits.notify(container); };
   Result<std::unique_ptr<runtime::Node>> running = runtime::Node::connect(node, system, on_exit);
   if (!running.ok() && running.error().code() == Code::NotFound) running = runtime::Node::start(node, system, on_exit);
   TRY_ASSIGN(runtime, std::move(running));
+  TRY(set_size());
   net::NodeLink link{.index = index, .network = runtime->network(), .pods = around.settings.node_pods(index)};
   TRY(around.host.ensure_node(link));
   TRY_ASSIGN(pods, net::PodNetwork::open(runtime->network(), {.pods = link.pods}));
   pod_network = std::make_unique<PolicedNetwork>(*pods, around.network);
   return ok();
+}
+
+// A node has what its control group lets it use.
+Status NodeParts::Parts::set_size() {
+  sys::CgroupLimits limits;
+  limits.cpu_quota_us = record.milli_cpus == 0 ? -1 : record.milli_cpus * static_cast<std::int64_t>(limits.cpu_period_us) / 1000;
+  limits.memory_bytes = record.memory == 0 ? -1 : record.memory;
+  return around.cgroups.set_limits(runtime->cgroup(), limits);
+}
+
+// Before the node is Ready, or pods would slip in.
+Status NodeParts::Parts::register_taints() {
+  if (record.taints.empty() || around.client.get<api::Node>({"", name}).ok()) return ok();
+  api::Node node;
+  node.metadata.name = name;
+  TRY_ASSIGN(node.spec.taints, parse_taints(record.taints));
+  Result<client::Ref<api::Node>> created = around.client.create(std::move(node));
+  return created.ok() ? ok() : Status(created.error());
 }
 
 kubelet::KubeletSpec NodeParts::Parts::spec() const {
@@ -106,6 +129,10 @@ kubelet::KubeletSpec NodeParts::Parts::spec() const {
   spec.pod_cidr = settings.node_pods(index).str();
   spec.version = kKubernetesVersion;
   spec.machine_id = fmt::format("{}{:026x}", settings.id, index);
+  spec.labels = record.labels;
+  if (record.milli_cpus != 0) spec.capacity["cpu"] = api::Quantity::of_milli(record.milli_cpus);
+  if (record.memory != 0) spec.capacity["memory"] = api::Quantity::of_bytes(record.memory);
+  spec.lease_period = std::min<Duration>(10s, std::chrono::seconds(settings.config.node_grace) / 4);
   if (index == 0) spec.labels["node-role.kubernetes.io/control-plane"] = "";
   spec.dns.domain = settings.config.cluster_domain;
   spec.dns.servers = {settings.service_address(10).str()};
@@ -123,15 +150,15 @@ kubelet::KubeletSpec NodeParts::Parts::spec() const {
 NodeParts::NodeParts(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 NodeParts::~NodeParts() { stop(); }
 
-Result<std::unique_ptr<NodeParts>> NodeParts::create(const NodeSurroundings& around, int index) {
-  std::string name = around.settings.node_name(index);
+Result<std::unique_ptr<NodeParts>> NodeParts::create(const NodeSurroundings& around, const NodeRecord& record) {
   std::unique_ptr<Parts> parts(new Parts{.around = around,
-                                         .index = index,
-                                         .name = name,
-                                         .directory = Paths(around.settings.config).node(name),
-                                         .address = around.host.node_address(index)});
+                                         .record = record,
+                                         .index = record.index,
+                                         .name = record.name,
+                                         .directory = Paths(around.settings.config).node(record.name),
+                                         .address = around.host.node_address(record.index)});
   Status opened = parts->open();
-  if (!opened.ok()) return std::move(opened).error().in("node '" + name + "'");
+  if (!opened.ok()) return std::move(opened).error().in("node '" + record.name + "'");
   return std::unique_ptr<NodeParts>(new NodeParts(std::move(parts)));
 }
 
@@ -141,6 +168,7 @@ const std::string& NodeParts::name() const { return parts_->name; }
 
 Status NodeParts::start() {
   const NodeSurroundings& around = parts_->around;
+  TRY(parts_->register_taints());
   TRY_ASSIGN(parts_->kubelet, kubelet::Kubelet::start(parts_->spec(), {.client = around.client,
                                                                       .node = *parts_->runtime,
                                                                       .exits = parts_->exits,
@@ -169,9 +197,11 @@ Status NodeParts::power_off() {
 Status remove_traces(const Settings& settings) {
   SystemClock clock;
   TRY_ASSIGN(std::unique_ptr<sys::CgroupTree> cgroups, sys::CgroupTree::detect());
-  for (int index = 0; index < settings.config.nodes; ++index) {
+  TRY_ASSIGN(std::vector<NodeRecord> records, load_records(settings));
+  for (const NodeRecord& record : records) {
+    TRY(cgroups->signal_all(settings.cgroup() + "/" + record.name, SIGCONT));  // frozen ones could not answer
     Result<std::unique_ptr<runtime::Node>> node = runtime::Node::connect(
-        runtime_spec(settings, index), {*cgroups, clock}, [](const runtime::ContainerStatus&) {});
+        runtime_spec(settings, record.name), {*cgroups, clock}, [](const runtime::ContainerStatus&) {});
     if (node.ok()) TRY(node.value()->power_off());
     else if (node.error().code() != Code::NotFound) return std::move(node).error();
   }

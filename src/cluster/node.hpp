@@ -8,6 +8,7 @@
 #include "base/random.hpp"
 #include "client/client.hpp"
 #include "client/node_access.hpp"
+#include "cluster/node_records.hpp"
 #include "cluster/state.hpp"
 #include "image/content_store.hpp"
 #include "image/registry_config.hpp"
@@ -48,7 +49,7 @@ class NodeParts {
  public:
   /// Connects to the node if it still runs from an earlier life of skiff, else starts it; joins it to the host's
   /// network.
-  static Result<std::unique_ptr<NodeParts>> create(const NodeSurroundings& around, int index);
+  static Result<std::unique_ptr<NodeParts>> create(const NodeSurroundings& around, const NodeRecord& record);
   ~NodeParts();
 
   const UniqueFd& network() const;

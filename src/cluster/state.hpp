@@ -26,6 +26,7 @@ class Paths {
   std::string pki() const { return root_ + "/pki"; }
   std::string kubeconfig() const { return root_ + "/kubeconfig"; }
   std::string log() const { return root_ + "/skiff.log"; }
+  std::string node_records() const { return root_ + "/nodes.list"; }
   std::string volumes() const { return root_ + "/volumes"; }
   std::string node(const std::string& name) const { return root_ + "/nodes/" + name; }
 

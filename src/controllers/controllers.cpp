@@ -36,6 +36,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options)
   all_.push_back(volume_binder(context, options.directories));
   all_.push_back(volume_expansion(context));
   all_.push_back(ephemeral_claims(context));
+  all_.push_back(autoscalers(context, options.custom_metrics));
 }
 
 Controllers::~Controllers() { stop(); }

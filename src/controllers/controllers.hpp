@@ -17,6 +17,7 @@
 namespace skiff::controllers {
 
 class Controller;
+class CustomMetrics;
 
 /// The token of a service account, to be kept in `secret`.
 using AccountTokenSigner = std::function<Result<std::string>(const client::ObjectKey& secret,
@@ -37,6 +38,8 @@ struct ControllersOptions {
   QuotaPending quota_pending = {};
   /// Missing: the built-in StorageClass makes no volumes.
   VolumeDirectories* directories = nullptr;
+  /// Where autoscalers find metrics that are not resources; may be missing.
+  CustomMetrics* custom_metrics = nullptr;
   /// How long a node may be silent before it counts as lost.
   Duration node_grace = 40s;
 };

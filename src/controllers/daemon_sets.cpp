@@ -94,6 +94,14 @@ class Planner {
     spec_ = set.spec.template_.spec;
     add_tolerations(spec_);
   }
+  /// Before node(): how many of them may have two pods during an update.
+  void allow_surge(const std::vector<Ref<api::Node>>& nodes) {
+    const auto& rolling = set_.spec.updateStrategy.rollingUpdate;
+    if (set_.spec.updateStrategy.type != "RollingUpdate" || !rolling || !rolling->maxSurge) return;
+    auto fitting = std::count_if(nodes.begin(), nodes.end(), [&](const auto& node) { return fit(spec_, *node).run; });
+    Result<std::int32_t> scaled = rolling->maxSurge->scaled(static_cast<std::int32_t>(fitting), true);
+    if (scaled.ok()) surge_ = scaled.value();
+  }
 
   void node(const api::Node& node, Pods pods) {
     Fit here = fit(spec_, node);
@@ -112,6 +120,7 @@ class Planner {
       plan_.remove.insert(plan_.remove.end(), pods.begin(), pods.end());
       return;
     }
+    if (surge_ > 0 && here.run) pods = hand_over(node.metadata.name, std::move(pods));
     keep_one(pods, here.run);
   }
 
@@ -127,6 +136,29 @@ class Planner {
   }
 
  private:
+  // With maxSurge an old pod stays beside its successor until that one serves. Returns what is left to look at.
+  Pods hand_over(const std::string& node, Pods pods) {
+    Ref<api::Pod> old, successor;
+    for (const Ref<api::Pod>& pod : pods)
+      if (!api::is_finished(*pod)) (revision_hash(pod->metadata) == hash_ ? successor : old) = pod;
+    if (!old) return pods;
+    bool serves = api::is_available(*old, set_.spec.minReadySeconds, now_);
+    if (!successor) {
+      if (serves) to_surge_.push_back(node);
+      else plan_.create.push_back(node);  // nothing is lost by it
+      return pods;
+    }
+    std::erase(pods, old);
+    if (!serves || api::is_available(*successor, set_.spec.minReadySeconds, now_)) {
+      plan_.remove.push_back(old);
+      return pods;
+    }
+    ++surging_;
+    ++status_.numberAvailable;
+    if (!api::is_ready(*successor)) ++status_.numberReady;
+    return pods;
+  }
+
   void keep_one(const Pods& pods, bool run) {
     Ref<api::Pod> kept;
     for (const Ref<api::Pod>& pod : pods) {
@@ -147,6 +179,11 @@ class Planner {
   // A rolling update: old pods that serve nobody go at once, others as availability allows.
   void replace_old() {
     if (set_.spec.updateStrategy.type != "RollingUpdate") return;
+    if (surge_ > 0) {
+      for (const std::string& node : to_surge_)
+        if (surging_++ < surge_) plan_.create.push_back(node);
+      return;
+    }
     api::IntOrString most = 1;
     if (const auto& rolling = set_.spec.updateStrategy.rollingUpdate)
       if (rolling->maxUnavailable) most = *rolling->maxUnavailable;
@@ -165,6 +202,8 @@ class Planner {
   api::DaemonSetStatus status_;
   DaemonPlan plan_;
   Pods old_, old_unavailable_;
+  std::int32_t surge_ = 0, surging_ = 0;
+  std::vector<std::string> to_surge_;
 };
 
 class DaemonSets final : public Controller {
@@ -212,7 +251,9 @@ class DaemonSets final : public Controller {
     std::map<std::string, Pods> by_node;
     for (const Ref<api::Pod>& pod : pods) by_node[node_of(*pod)].push_back(pod);
     Planner planner(*set, hash, wall_now());
-    for (const Ref<api::Node>& node : nodes_.list()) planner.node(*node, by_node[node->metadata.name]);
+    const std::vector<Ref<api::Node>> nodes = nodes_.list();
+    planner.allow_surge(nodes);
+    for (const Ref<api::Node>& node : nodes) planner.node(*node, by_node[node->metadata.name]);
     TRY(act(*set, hash, planner.take()));
     TRY(write_status(*set, planner.status()));
     std::vector<std::string> in_use{hash};

@@ -128,10 +128,13 @@ class Deployments final : public Controller {
     TRY(ensure_latest(rollout));
     if (!rollout.latest) return ok();  // the namespace is going
     std::int32_t wanted = rollout.next.spec.replicas.value_or(1), has = replicas_of(*rollout.latest);
-    std::int32_t size = has > wanted ? wanted : new_set_size(rollout.next, rollout.all, has);
+    const bool settled = is_settled(rollout.all);  // else the sets' next status brings it back
+    std::int32_t size = has > wanted ? wanted : settled ? new_set_size(rollout.next, rollout.all, has) : has;
+    std::vector<Scaling> plan;
+    if (settled && has == size) plan = plan_old_sets(rollout.next, rollout.old, *rollout.latest);
     if (has != size) {
       TRY(scale(rollout, {{rollout.latest, size}}));
-    } else if (auto plan = plan_old_sets(rollout.next, rollout.old, *rollout.latest); !plan.empty()) {
+    } else if (!plan.empty()) {
       TRY(scale(rollout, plan));
     } else if (is_complete(rollout.next, rollout.next.status)) {
       TRY(clean_up(rollout));
@@ -217,7 +220,8 @@ class Deployments final : public Controller {
     set.spec.selector = deployment.spec.selector;
     set.spec.selector.matchLabels[kTemplateHash] = hash;
     set.spec.minReadySeconds = deployment.spec.minReadySeconds;
-    set.spec.replicas = new_set_size(deployment, rollout.old, 0);
+    bool may_grow = deployment.spec.strategy.type == "Recreate" || is_settled(rollout.old);
+    set.spec.replicas = may_grow ? new_set_size(deployment, rollout.old, 0) : 0;
     set_revision_annotations(set, deployment, next_revision(rollout));
     set_size_annotations(set, deployment);
     return set;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "api/pods.hpp"
 
@@ -41,6 +42,32 @@ void note_end(JobProgress& progress, const api::Job& job, const client::Ref<api:
   progress.counted.push_back(pod);
   if (succeeded && is_indexed(job))
     if (std::optional<int> index = index_of(*pod)) progress.completed.insert(*index);
+}
+
+// Which index failed, and whether for good.
+void note_index_failure(JobProgress& progress, const api::Job& job, const api::Pod& pod, bool for_good) {
+  std::optional<int> index = index_of(pod);
+  if (!index || !job.spec.backoffLimitPerIndex) return;
+  const std::int32_t failures = failures_with(pod);
+  if (for_good || failures > *job.spec.backoffLimitPerIndex) {
+    progress.failed_indexes.insert(*index);
+    return;
+  }
+  IndexFailures& known = progress.index_failures[*index];
+  known.count = std::max(known.count, failures);
+  known.last = std::max(known.last, end_of(pod));
+}
+
+// A failed pod by the policy: false when it is as if it had not been.
+bool counts_as_failed(JobProgress& progress, const api::Job& job, const client::Ref<api::Pod>& pod) {
+  FailureRuling ruling = rule_on_failure(job, *pod);
+  if (ruling.action == FailureAction::Ignore) {
+    if (is_tracked(*pod)) progress.ignored.push_back(pod);
+    return false;
+  }
+  if (ruling.action == FailureAction::FailJob && !progress.fail_job) progress.fail_job = std::move(ruling.message);
+  note_index_failure(progress, job, *pod, ruling.action == FailureAction::FailIndex);
+  return true;
 }
 
 // Pods whose finalizer is gone move from the waiting room into the counter.
@@ -117,12 +144,14 @@ bool is_tracked(const api::Pod& pod) {
 JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus& status) {
   JobProgress progress;
   progress.completed = parse_indexes(status.completedIndexes);
+  progress.failed_indexes = parse_indexes(status.failedIndexes);
   api::UncountedTerminatedPods uncounted;
   if (status.uncountedTerminatedPods) uncounted = *status.uncountedTerminatedPods;
   settle(uncounted.succeeded, status.succeeded, pods);
   settle(uncounted.failed, status.failed, pods);
   for (const client::Ref<api::Pod>& pod : pods) {
-    bool failed = has_failed(job, *pod), ended = failed || pod->status.phase == "Succeeded";
+    bool failed = has_failed(job, *pod) && counts_as_failed(progress, job, pod);
+    bool ended = failed || pod->status.phase == "Succeeded";
     if (failed) progress.last_failure = std::max(progress.last_failure.value_or(api::Time()), end_of(*pod));
     if (ended && is_tracked(*pod)) note_end(progress, job, pod, uncounted);
     if (api::is_finished(*pod)) continue;
@@ -141,12 +170,17 @@ JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus&
     status.completedIndexes = index_text(progress.completed);
     progress.succeeded = static_cast<std::int32_t>(progress.completed.size());
   }
+  if (job.spec.backoffLimitPerIndex) status.failedIndexes = index_text(progress.failed_indexes);
   status.uncountedTerminatedPods = uncounted;
   return progress;
 }
 
 std::optional<JobVerdict> judge(const api::Job& job, const JobProgress& progress, api::Time now) {
-  const std::int32_t limit = job.spec.backoffLimit.value_or(6);
+  if (progress.fail_job) return JobVerdict{true, "PodFailurePolicy", *progress.fail_job};
+  if (std::optional<size_t> rule = met_success_rule(job, progress.completed))
+    return JobVerdict{false, "SuccessPolicy", fmt::format("Matched rules at index {}", *rule)};
+  const std::int32_t limit = job.spec.backoffLimit.value_or(
+      job.spec.backoffLimitPerIndex ? std::numeric_limits<std::int32_t>::max() : 6);
   bool in_place = job.spec.template_.spec.restartPolicy == "OnFailure";
   bool restarted_enough = in_place && (limit == 0 ? progress.restarts > 0 : progress.restarts >= limit);
   if (progress.failed > limit || restarted_enough)
@@ -154,6 +188,11 @@ std::optional<JobVerdict> judge(const api::Job& job, const JobProgress& progress
   if (job.spec.activeDeadlineSeconds && job.status.startTime && !job.spec.suspend.value_or(false) &&
       now.unix_seconds() - job.status.startTime.unix_seconds() >= *job.spec.activeDeadlineSeconds)
     return JobVerdict{true, "DeadlineExceeded", "Job was active longer than specified deadline"};
+  const auto lost = static_cast<std::int32_t>(progress.failed_indexes.size());
+  if (job.spec.maxFailedIndexes && lost > *job.spec.maxFailedIndexes)
+    return JobVerdict{true, "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"};
+  if (lost > 0 && lost + progress.succeeded >= job.spec.completions.value_or(0))
+    return JobVerdict{true, "FailedIndexes", "Job has failed indexes"};
   bool reached = job.spec.completions ? progress.succeeded >= *job.spec.completions
                                       : progress.succeeded > 0 && progress.active.empty();
   if (!reached) return std::nullopt;
@@ -165,7 +204,8 @@ int wanted_change(const api::Job& job, const JobProgress& progress) {
   if (job.spec.suspend.value_or(false)) return -active;
   int wanted = job.spec.parallelism.value_or(1);
   if (job.spec.completions)
-    wanted = std::min(wanted, std::max(0, *job.spec.completions - progress.succeeded));
+    wanted = std::min(wanted, std::max(0, *job.spec.completions - progress.succeeded -
+                                              static_cast<std::int32_t>(progress.failed_indexes.size())));
   else if (progress.succeeded > 0)
     wanted = std::min(wanted, active);
   // Where a replacement waits for the end of the old pod, that one still holds its place.
@@ -174,10 +214,17 @@ int wanted_change(const api::Job& job, const JobProgress& progress) {
   return wanted - active;
 }
 
-std::vector<int> free_indexes(const api::Job& job, const JobProgress& progress, int count) {
+std::vector<int> free_indexes(const api::Job& job, const JobProgress& progress, int count, api::Time now) {
   Indexes taken = progress.completed;
-  for (const client::Ref<api::Pod>& pod : progress.active)
-    if (std::optional<int> index = index_of(*pod)) taken.insert(*index);
+  taken.insert(progress.failed_indexes.begin(), progress.failed_indexes.end());
+  auto take = [&](const JobPods& pods) {
+    for (const client::Ref<api::Pod>& pod : pods)
+      if (std::optional<int> index = index_of(*pod)) taken.insert(*index);
+  };
+  take(progress.active);
+  if (job.spec.podReplacementPolicy == "Failed") take(progress.terminating);
+  for (const auto& [index, failures] : progress.index_failures)
+    if (retry_time(failures) > now.wall()) taken.insert(index);
   std::vector<int> free;
   for (int i = 0; i < job.spec.completions.value_or(0) && static_cast<int>(free.size()) < count; ++i)
     if (!taken.contains(i)) free.push_back(i);

@@ -1,6 +1,7 @@
 #pragma once
 // What a Job has reached and wants next (pkg/controller/job): pure.
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "api/gen/batch.hpp"
 #include "client/object.hpp"
+#include "controllers/job_policies.hpp"
 
 namespace skiff::controllers {
 
@@ -35,6 +37,10 @@ struct JobProgress {
   Indexes completed;
   std::optional<api::Time> last_failure;
   std::int32_t restarts = 0;  // of pods that restart in place
+  JobPods ignored;            // failed, but by the policy it does not count
+  Indexes failed_indexes;
+  std::map<int, IndexFailures> index_failures;  // with backoffLimitPerIndex, of indexes that may be tried again
+  std::optional<std::string> fail_job;          // a pod's failure that ends the job, for people
 };
 /// Moves newly finished pods into `status.uncountedTerminatedPods` and from there into the counters once
 /// their finalizers are gone, so that each is counted once whatever is interrupted.
@@ -49,8 +55,8 @@ std::optional<JobVerdict> judge(const api::Job& job, const JobProgress& progress
 
 /// How many pods to add (negative: to take away).
 int wanted_change(const api::Job& job, const JobProgress& progress);
-/// The lowest `count` indexes that are neither complete nor active.
-std::vector<int> free_indexes(const api::Job& job, const JobProgress& progress, int count);
+/// The lowest `count` indexes that are neither complete, failed for good nor active, and may be tried at `now`.
+std::vector<int> free_indexes(const api::Job& job, const JobProgress& progress, int count, api::Time now);
 /// When pods may be made again after the last failure; nothing: now.
 std::optional<WallTime> backoff_end(const JobProgress& progress, api::Time now);
 

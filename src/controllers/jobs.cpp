@@ -68,7 +68,7 @@ class Jobs final : public Controller {
     }
     if (!pods_written_.passed(key, pods_.revision()) || !written_.passed(key, jobs_.revision()))
       return Requeue::never();
-    if (!job->spec.selector) return Requeue::never();
+    if (!job->spec.selector || is_foreign(*job)) return Requeue::never();
     TRY_ASSIGN(api::Selector selector, api::Selector::from(*job->spec.selector));
     TRY_ASSIGN(JobPods pods, claim<api::Pod>(client_, pods_, *job, selector));
     if (is_finished(*job)) return after_end(*job, pods);
@@ -80,6 +80,10 @@ class Jobs final : public Controller {
   }
 
  private:
+  static bool is_foreign(const api::Job& job) {
+    return !job.spec.managedBy.empty() && job.spec.managedBy != "kubernetes.io/job-controller";
+  }
+
   Result<Requeue> advance(const api::Job& job, const JobPods& pods) {
     api::Job next = job;
     note_suspension(next);
@@ -93,6 +97,7 @@ class Jobs final : public Controller {
     TRY(write_status(job, next));
     // Only what is written in the status may lose its finalizer.
     for (const Ref<api::Pod>& pod : progress.counted) TRY(untrack(next, *pod));
+    for (const Ref<api::Pod>& pod : progress.ignored) TRY(untrack(next, *pod));
     if (verdict) {
       for (const Ref<api::Pod>& pod : progress.active) TRY(remove(next, *pod, false));
       return Requeue::never();
@@ -156,7 +161,8 @@ class Jobs final : public Controller {
 
   Status manage(const api::Job& job, const JobProgress& progress) {
     int change = wanted_change(job, progress);
-    if (change > 0 && !backoff_end(progress, wall_now())) return create_pods(job, progress, change);
+    if (change > 0 && (job.spec.backoffLimitPerIndex || !backoff_end(progress, wall_now())))
+      return create_pods(job, progress, change);
     for (int i = 0; i < -change; ++i) {
       // The youngest have the least to lose.
       const Ref<api::Pod>& pod = progress.active[progress.active.size() - 1 - static_cast<size_t>(i)];
@@ -168,13 +174,20 @@ class Jobs final : public Controller {
   Status create_pods(const api::Job& job, const JobProgress& progress, int count) {
     bool indexed = job.spec.completionMode == "Indexed";
     std::vector<int> indexes;
-    if (indexed) indexes = free_indexes(job, progress, count);
+    if (indexed) indexes = free_indexes(job, progress, count, wall_now());
     if (indexed) count = static_cast<int>(indexes.size());
     std::atomic<size_t> turn = 0;
     SlowStart created = slow_start(count, [&]() -> Status {
       api::Pod pod = pod_from(job.spec.template_, job);
       pod.metadata.finalizers.emplace_back(kJobTracking);
-      if (indexed) give_index(pod, job, indexes[turn.fetch_add(1)]);
+      if (indexed) {
+        const int index = indexes[turn.fetch_add(1)];
+        give_index(pod, job, index);
+        auto failures = progress.index_failures.find(index);
+        if (job.spec.backoffLimitPerIndex)
+          pod.metadata.annotations[kIndexFailureCount] =
+              std::to_string(failures == progress.index_failures.end() ? 0 : failures->second.count);
+      }
       Result<Ref<api::Pod>> made = client_.create(std::move(pod));
       if (!made.ok()) {
         if (!is_namespace_going(made.error()))
@@ -213,7 +226,10 @@ class Jobs final : public Controller {
   // ---- time
 
   std::optional<Duration> wake_up(const api::Job& job, const JobProgress& progress) {
-    std::optional<WallTime> due = backoff_end(progress, wall_now());
+    std::optional<WallTime> due;
+    if (!job.spec.backoffLimitPerIndex) due = backoff_end(progress, wall_now());
+    for (const auto& [index, failures] : progress.index_failures)
+      if (WallTime retry = retry_time(failures); retry > clock_.wall_now()) due = due ? std::min(*due, retry) : retry;
     if (job.spec.activeDeadlineSeconds && job.status.startTime) {
       WallTime end = job.status.startTime.wall() + std::chrono::seconds(*job.spec.activeDeadlineSeconds);
       due = due ? std::min(*due, end) : end;

@@ -13,6 +13,8 @@
 
 namespace skiff::controllers {
 
+class CustomMetrics;
+
 /// Descriptors of the resources that the API server serves.
 using Kinds = std::vector<const api::KindInfo*>;
 
@@ -49,6 +51,8 @@ std::unique_ptr<Controller> volume_protection(const Context& context);
 /// Binds claims to volumes, provisions and reclaims. `directories` may be null: nothing is provisioned then.
 std::unique_ptr<Controller> volume_binder(const Context& context, VolumeDirectories* directories);
 std::unique_ptr<Controller> volume_expansion(const Context& context);
+/// `custom` may be null: then only resource metrics are known.
+std::unique_ptr<Controller> autoscalers(const Context& context, CustomMetrics* custom);
 /// Makes the claims of pods' ephemeral volumes.
 std::unique_ptr<Controller> ephemeral_claims(const Context& context);
 

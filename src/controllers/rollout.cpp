@@ -27,6 +27,11 @@ std::optional<std::int64_t> number_in(const api::ObjectMeta& metadata, const cha
   return number;
 }
 
+// Pods that are to go are as good as gone.
+std::int32_t available_of(const api::ReplicaSet& set) {
+  return std::min(set.status.availableReplicas, set.spec.replicas.value_or(1));
+}
+
 bool set_annotation(api::ReplicaSet& set, const std::string& name, const std::string& value) {
   std::string& annotation = set.metadata.annotations[name];
   if (annotation == value) return false;
@@ -165,9 +170,17 @@ std::int64_t revision_number(const api::ObjectMeta& metadata) {
   return number_in(metadata, kRevision).value_or(0);
 }
 
+bool is_settled(const Sets& sets) {
+  return std::all_of(sets.begin(), sets.end(), [](const Set& set) {
+    return set->status.observedGeneration >= set->metadata.generation;
+  });
+}
+
 std::int32_t new_set_size(const api::Deployment& deployment, const Sets& all, std::int32_t current) {
   if (deployment.spec.strategy.type != kRolling) return wanted(deployment);
-  std::int32_t room = max_replicas(deployment) - sum_of_replicas(all);
+  // Pods that are still to go take room too, unlike in Kubernetes, whose surge may show for a moment.
+  std::int32_t room = max_replicas(deployment);
+  for (const Set& set : all) room -= std::max(replicas_of(*set), set->status.replicas);
   if (room <= 0) return current;
   return current + std::min(room, wanted(deployment) - current);
 }
@@ -178,15 +191,15 @@ std::vector<Scaling> plan_old_sets(const api::Deployment& deployment, const Sets
   std::sort(old.begin(), old.end(), older);
   const std::int32_t min_available = wanted(deployment) - rolling_bounds(deployment).unavailable;
   const std::int32_t total = sum_of_replicas(old) + replicas_of(latest);
-  const std::int32_t new_unavailable = replicas_of(latest) - latest.status.availableReplicas;
+  const std::int32_t new_unavailable = replicas_of(latest) - available_of(latest);
   std::int32_t spare = total - min_available - new_unavailable;
   if (old.empty() || spare <= 0) return {};
 
-  std::int32_t available = latest.status.availableReplicas;
+  std::int32_t available = available_of(latest);
   std::vector<Scaling> plan;
   for (const Set& set : old) {  // pods that serve nobody go first
-    available += set->status.availableReplicas;
-    std::int32_t unhealthy = std::max(0, replicas_of(*set) - set->status.availableReplicas);
+    available += available_of(*set);
+    std::int32_t unhealthy = replicas_of(*set) - available_of(*set);
     std::int32_t gone = std::min(spare, unhealthy);
     spare -= gone;
     plan.push_back({set, replicas_of(*set) - gone});

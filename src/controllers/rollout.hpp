@@ -40,6 +40,8 @@ Set find_new_set(const api::Deployment& deployment, const Sets& sets);
 std::string template_hash(const api::PodTemplateSpec& pod_template, std::optional<std::int32_t> collisions);
 std::int64_t revision_number(const api::ObjectMeta& metadata);
 
+/// Whether every set's status is about what it wants now: until then nobody knows how many pods there are.
+bool is_settled(const Sets& sets);
 /// How many replicas the new set may want now, given what all sets (it included) want.
 std::int32_t new_set_size(const api::Deployment& deployment, const Sets& all, std::int32_t current);
 /// What old sets give up now: pods that are not available first, then what availability allows.

@@ -87,9 +87,10 @@ class Planner {
     return true;
   }
 
-  // From the highest down to the partition, one at a time.
+  // From the highest down to the partition, one at a time unless more may be missing.
   void update() {
     if (set_.spec.updateStrategy.type == "OnDelete" || !plan_.create.empty()) return;
+    if (int room = max_unavailable(); room > 1) return update_many(room);
     for (int ordinal = range_.end - 1; ordinal >= range_.first + partition_of(set_); --ordinal) {
       auto found = by_ordinal_.find(ordinal);
       if (found == by_ordinal_.end()) return;
@@ -99,6 +100,29 @@ class Planner {
         return;
       }
       if (!is_healthy(pod, set_, now_)) return;
+    }
+  }
+
+  int max_unavailable() const {
+    const auto& rolling = set_.spec.updateStrategy.rollingUpdate;
+    if (!rolling || !rolling->maxUnavailable) return 1;
+    Result<std::int32_t> scaled = rolling->maxUnavailable->scaled(set_.spec.replicas.value_or(1), true);
+    return scaled.ok() ? std::max(1, scaled.value()) : 1;
+  }
+
+  void update_many(int room) {
+    const int lowest = range_.first + partition_of(set_);
+    for (int ordinal = range_.end - 1; ordinal >= lowest; --ordinal) {
+      auto found = by_ordinal_.find(ordinal);
+      if (found == by_ordinal_.end() || !is_healthy(*found->second, set_, now_)) --room;
+    }
+    for (int ordinal = range_.end - 1; ordinal >= lowest; --ordinal) {
+      auto found = by_ordinal_.find(ordinal);
+      if (found == by_ordinal_.end() || found->second->metadata.deletionTimestamp) continue;
+      if (revision_hash(found->second->metadata) == revisions_.update) continue;
+      bool healthy = is_healthy(*found->second, set_, now_);
+      if (healthy && room-- <= 0) return;
+      plan_.remove.push_back(found->second);  // a broken one is missing already
     }
   }
 

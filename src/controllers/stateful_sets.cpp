@@ -41,6 +41,25 @@ api::Pod pod_of(const api::StatefulSet& set, const api::PodTemplateSpec& pod_tem
   return pod;
 }
 
+// False when the claim is owned as the policy wants.
+bool set_claim_owner(api::ObjectMeta& claim, const api::StatefulSet& set, const api::Pod& pod) {
+  const auto& policy = set.spec.persistentVolumeClaimRetentionPolicy;
+  const int first = set.spec.ordinals ? set.spec.ordinals->start.value_or(0) : 0;
+  const int ordinal = *ordinal_of(set.metadata.name, pod.metadata.name);
+  bool scaled_away = ordinal < first || ordinal >= first + set.spec.replicas.value_or(1);
+  std::optional<api::OwnerReference> wanted;
+  if (policy && policy->whenScaled == "Delete" && scaled_away) wanted = client::controller_ref(pod);
+  else if (policy && policy->whenDeleted == "Delete") wanted = client::controller_ref(set);
+  auto ours = [&](const api::OwnerReference& one) {
+    return one.uid == set.metadata.uid || (one.kind == "Pod" && one.name == pod.metadata.name);
+  };
+  auto& owners = claim.ownerReferences;
+  auto before = owners;
+  std::erase_if(owners, [&](const api::OwnerReference& one) { return ours(one) && !(wanted && one == *wanted); });
+  if (wanted && std::find(owners.begin(), owners.end(), *wanted) == owners.end()) owners.push_back(*wanted);
+  return owners != before;
+}
+
 class StatefulSets final : public Controller {
  public:
   explicit StatefulSets(const Context& context)
@@ -48,6 +67,7 @@ class StatefulSets final : public Controller {
         sets_(context.informers.of<api::StatefulSet>()),
         pods_(context.informers.of<api::Pod>()),
         revisions_(context.informers.of<api::ControllerRevision>()),
+        claims_(context.informers.of<api::PersistentVolumeClaim>()),
         events_(context.client, context.clock, context.random, "statefulset-controller") {
     index_orphans(pods_);
     sets_.on_change([this](const Ref<api::StatefulSet>& before, const Ref<api::StatefulSet>& now) {
@@ -80,6 +100,7 @@ class StatefulSets final : public Controller {
     StatefulPlan plan = plan_stateful(*set, pods, revisions, wall_now());
     TRY(write_status(*set, stateful_status(*set, pods, revisions, wall_now())));
     for (const StatefulPlan::New& next : plan.create) TRY(create(*set, history, next));
+    TRY(own_claims(*set, pods));
     for (const Ref<api::Pod>& pod : plan.remove) TRY(remove(*set, *pod));
     std::vector<std::string> in_use{revisions.current, revisions.update};
     for (const Ref<api::Pod>& pod : pods) in_use.push_back(revision_hash(pod->metadata));
@@ -141,6 +162,24 @@ class StatefulSets final : public Controller {
     return ok();
   }
 
+  // By the retention policy a claim goes with the set, or with a pod that is scaled away: whoever owns it.
+  Status own_claims(const api::StatefulSet& set, const Pods& pods) {
+    for (const Ref<api::Pod>& pod : pods) {
+      const int ordinal = *ordinal_of(set.metadata.name, pod->metadata.name);
+      for (const api::PersistentVolumeClaim& model : set.spec.volumeClaimTemplates) {
+        const ObjectKey key{set.metadata.namespace_, claim_name(set, model.metadata.name, ordinal)};
+        Ref<api::PersistentVolumeClaim> claim = claims_.get(key);
+        if (!claim) continue;
+        api::PersistentVolumeClaim wanted = *claim;
+        if (!set_claim_owner(wanted.metadata, set, *pod)) continue;
+        auto written = client_.update_with_retry<api::PersistentVolumeClaim>(
+            key, [&](api::PersistentVolumeClaim& next) { return set_claim_owner(next.metadata, set, *pod); });
+        if (!written.ok() && written.error().code() != Code::NotFound) return std::move(written).error();
+      }
+    }
+    return ok();
+  }
+
   Status remove(const api::StatefulSet& set, const api::Pod& pod) {
     Result<AnyRef> removed = client_.remove<api::Pod>(key_of(pod), {.uid = pod.metadata.uid});
     if (!removed.ok() && removed.error().code() == Code::NotFound) return ok();
@@ -170,6 +209,7 @@ class StatefulSets final : public Controller {
   client::Informer<api::StatefulSet> sets_;
   client::Informer<api::Pod> pods_;
   client::Informer<api::ControllerRevision> revisions_;
+  client::Informer<api::PersistentVolumeClaim> claims_;
   client::Fence pods_written_, written_;
   client::EventRecorder events_;
 };

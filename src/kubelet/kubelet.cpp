@@ -102,6 +102,8 @@ NodeDescription Kubelet::describe_node() const {
   description.version = spec_.version;
   description.labels = spec_.labels;
   description.capacity = machine_capacity(spec_.directory, spec_.max_pods);
+  for (const auto& [name, amount] : spec_.capacity) description.capacity[name] = amount;
+  description.lease_period = spec_.lease_period;
   description.allocatable = description.capacity;
   description.info = machine_info(spec_.version, spec_.machine_id);
   description.port = spec_.port;

@@ -35,6 +35,8 @@ struct KubeletSpec {
   std::string version = "v1.36.0";
   std::string machine_id;  // 32 hexadecimal digits, stable
   std::map<std::string, std::string> labels;
+  std::map<std::string, api::Quantity> capacity;  // where it differs from the machine's
+  Duration lease_period = 10s;
   DnsSettings dns;
   int max_pods = 110;
   std::int32_t port = 10250;

@@ -13,9 +13,8 @@
 namespace skiff::kubelet {
 namespace {
 
-constexpr Duration kLeasePeriod = 10s;
 constexpr int kLeaseSeconds = 40;
-constexpr int kStatusEvery = 30;  // lease periods: 5 min
+constexpr Duration kStatusPeriod = 5min;
 
 std::string first_line(const std::string& path) {
   Result<std::string> text = sys::read_file(path);
@@ -212,16 +211,17 @@ bool NodeRegistration::wait_for_change(TimePoint due, std::stop_token stop) {
 }
 
 void NodeRegistration::run(std::stop_token stop) {
+  const int status_every = static_cast<int>(std::max<std::int64_t>(kStatusPeriod / description_.lease_period, 1));
   int period = 0;
-  for (TimePoint due = clock_.now() + kLeasePeriod; !stop.stop_requested();) {
+  for (TimePoint due = clock_.now() + description_.lease_period; !stop.stop_requested();) {
     bool changed = wait_for_change(due, stop);
     if (stop.stop_requested()) return;
     Status status = changed ? ok() : renew_lease();
     if (!changed) {
-      due = clock_.now() + kLeasePeriod;
+      due = clock_.now() + description_.lease_period;
       ++period;
     }
-    if (status.ok() && (changed || period % kStatusEvery == 0)) status = write_node();
+    if (status.ok() && (changed || period % status_every == 0)) status = write_node();
     if (!status.ok()) log::warning("kubelet", "node {}: {}", description_.name, status.error().message());
   }
 }

@@ -22,6 +22,7 @@ struct NodeDescription {
   api::NodeSystemInfo info;
   std::int32_t port = 0;
   Pressure pressure;
+  Duration lease_period = 10s;
 };
 
 /// cpu, memory, ephemeral-storage and pods of this machine.
@@ -38,8 +39,8 @@ class NodeRegistration {
   NodeRegistration(client::Client& client, Clock& clock, NodeDescription description)
       : client_(client), clock_(clock), description_(std::move(description)) {}
 
-  /// Creates or updates the object, Ready, and the lease; then keeps them fresh: the lease every 10 s, the
-  /// status every 5 min.
+  /// Creates or updates the object, Ready, and the lease; then keeps them fresh: the lease every 10 s (or as
+  /// described), the status every 5 min.
   Status start(std::function<std::vector<api::ContainerImage>()> images);
   /// Shows with the next look, which is now.
   void set_pressure(const Pressure& pressure);

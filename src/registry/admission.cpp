@@ -54,7 +54,7 @@ Admission::~Admission() = default;
 void Admission::set_webhook_caller(WebhookCaller& caller) { webhooks_->connect(caller); }
 
 Status Admission::mutate(Attributes& attributes) {
-  const PluginContext context{registry_};
+  const PluginContext context{registry_, toleration_seconds_};
   TRY(check_namespace(context, attributes));
   TRY(check_node_restriction(attributes));
   TRY(run_mutating(context, attributes));
@@ -62,7 +62,7 @@ Status Admission::mutate(Attributes& attributes) {
 }
 
 Result<QuotaCharge> Admission::validate(Attributes& attributes) {
-  const PluginContext context{registry_};
+  const PluginContext context{registry_, toleration_seconds_};
   if (attributes.operation != Operation::Delete)
     for (ValidatingPlugin plugin : kValidating) TRY(plugin(context, attributes));
   TRY(webhooks_->validate(attributes));

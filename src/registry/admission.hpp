@@ -65,11 +65,14 @@ class Admission {
 
   /// Connected by `cluster` before the first request; until then webhooks cannot be called.
   void set_webhook_caller(WebhookCaller& caller);
+  /// kube-apiserver's --default-not-ready-toleration-seconds and its twin; before the first request.
+  void set_default_toleration(std::int64_t seconds) { toleration_seconds_ = seconds; }
   QuotaLedger& quota() { return quota_; }
 
  private:
   Registry& registry_;
   QuotaLedger quota_;
+  std::int64_t toleration_seconds_ = 300;
   std::unique_ptr<Webhooks> webhooks_;
 };
 

@@ -9,6 +9,7 @@ namespace skiff::registry {
 /// What plugins look up in the cluster.
 struct PluginContext {
   const Registry& registry;
+  std::int64_t toleration_seconds = 300;  // how long pods put up with a lost node, unless they say so themselves
 };
 
 // admission_namespaces.cpp

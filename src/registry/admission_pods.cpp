@@ -96,7 +96,7 @@ Status admit_service_account(const PluginContext&, Attributes& attributes) {
   return ok();
 }
 
-Status admit_default_tolerations(const PluginContext&, Attributes& attributes) {
+Status admit_default_tolerations(const PluginContext& context, Attributes& attributes) {
   api::Pod* pod = new_pod(attributes);
   if (pod == nullptr) return ok();
   auto& tolerations = pod->spec.tolerations;
@@ -109,7 +109,7 @@ Status admit_default_tolerations(const PluginContext&, Attributes& attributes) {
     added.key = taint;
     added.operator_ = "Exists";
     added.effect = "NoExecute";
-    added.tolerationSeconds = 300;
+    added.tolerationSeconds = context.toleration_seconds;
   }
   return ok();
 }

@@ -13,6 +13,7 @@
 #include "api/patch.hpp"
 #include "registry/custom_strategy.hpp"
 #include "registry/admission.hpp"
+#include "registry/eviction.hpp"
 #include "registry/registry.hpp"
 #include "registry/token_requests.hpp"
 #include "registry/write.hpp"
@@ -165,55 +166,6 @@ Result<AnyRef> bind(Registry& registry, const Resource& pods, const ObjectKey& k
   return shared_status(201);
 }
 
-// ---- pods/eviction (EvictionREST): a deletion that PodDisruptionBudgets may refuse
-
-Result<AnyRef> evict(Registry& registry, const Resource& pods, const ObjectKey& key, const api::Eviction& eviction,
-                     RequestContext& context, WallTime now) {
-  TRY_ASSIGN(Object object, registry.get(pods, key));
-  Ref<api::Pod> pod = object.any().as<api::Pod>();
-  bool finished = pod->status.phase == "Succeeded" || pod->status.phase == "Failed";
-  if (!finished && !pod->metadata.deletionTimestamp) {
-    TRY_ASSIGN(auto budgets, registry.local_client().list<api::PodDisruptionBudget>({.namespace_ = key.namespace_}));
-    for (const auto& budget : budgets) {
-      if (!budget->spec.selector) continue;
-      Result<api::Selector> selector = api::Selector::from(*budget->spec.selector);
-      if (!selector.ok() || !selector.value().matches(pod->metadata.labels)) continue;
-      Status taken = ok();
-      auto written = registry.local_client().update_with_retry<api::PodDisruptionBudget>(
-          client::key_of(*budget),
-          [&](api::PodDisruptionBudget& next) {
-            taken = ok();
-            if (next.status.disruptionsAllowed <= 0) {
-              auto detail = std::make_shared<api::StatusDetail>();
-              detail->causes.push_back({"DisruptionBudget",
-                                        fmt::format("The disruption budget {} needs {} healthy pods and has {} currently",
-                                                    next.metadata.name, next.status.desiredHealthy,
-                                                    next.status.currentHealthy),
-                                        ""});
-              taken = Error(Code::TooManyRequests,
-                            "Cannot evict pod as it would violate the pod's disruption budget.")
-                          .with(std::move(detail));
-              return false;
-            }
-            if (context.dry_run) return false;
-            --next.status.disruptionsAllowed;
-            next.status.disruptedPods[key.name] = api::Time::from(now);
-            return true;
-          },
-          true);
-      TRY(std::move(taken));
-      if (!written.ok()) return std::move(written).error();
-    }
-  }
-  client::DeleteOptions options;
-  if (eviction.deleteOptions) {
-    options.grace_seconds = eviction.deleteOptions->gracePeriodSeconds;
-    if (eviction.deleteOptions->preconditions) options.uid = eviction.deleteOptions->preconditions->uid.value_or("");
-  }
-  TRY(registry.remove(pods, key, options, context));
-  return shared_status(201);
-}
-
 }  // namespace
 
 Result<AnyRef> Registry::create_subresource(const Resource& resource, const ObjectKey& key,
@@ -224,8 +176,10 @@ Result<AnyRef> Registry::create_subresource(const Resource& resource, const Obje
   const void* body = draft.value.get();
   if (draft.kind == &api::kind_of<api::Binding>() && subresource == "binding")
     return bind(*this, resource, key, *static_cast<const api::Binding*>(body), context, clock_.wall_now());
-  if (draft.kind == &api::kind_of<api::Eviction>() && subresource == "eviction")
-    return evict(*this, resource, key, *static_cast<const api::Eviction*>(body), context, clock_.wall_now());
+  if (draft.kind == &api::kind_of<api::Eviction>() && subresource == "eviction") {
+    TRY(evict(*this, resource, key, *static_cast<const api::Eviction*>(body), context, clock_.wall_now()));
+    return shared_status(201);
+  }
   if (draft.kind == &api::kind_of<api::TokenRequest>() && subresource == "token")
     return issue_token(*this, resource, key, std::move(draft), token_signer_);
   return error(Code::NotFound, "the server could not find the requested resource ({}/{})", resource.kind->plural,

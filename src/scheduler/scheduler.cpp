@@ -23,6 +23,23 @@ size_t enough_nodes(size_t nodes) {
 
 }  // namespace
 
+Result<std::vector<Profile>> parse_profiles(const std::string& text) {
+  std::vector<Profile> profiles = {Profile()};
+  for (size_t begin = 0; begin < text.size();) {
+    size_t end = std::min(text.find(',', begin), text.size());
+    const std::string one = text.substr(begin, end - begin);
+    begin = end + 1;
+    size_t equals = std::min(one.find('='), one.size());
+    const std::string name = one.substr(0, equals), packing = equals < one.size() ? one.substr(equals + 1) : "";
+    if (name.empty() || (packing != "MostAllocated" && packing != "LeastAllocated"))
+      return error(Code::Invalid, "scheduler profile '{}': want NAME=MostAllocated or NAME=LeastAllocated", one);
+    auto known = std::find_if(profiles.begin(), profiles.end(), [&](const Profile& profile) { return profile.name == name; });
+    Profile& profile = known != profiles.end() ? *known : profiles.emplace_back();
+    profile = {name, packing == "MostAllocated" ? Packing::MostAllocated : Packing::LeastAllocated};
+  }
+  return profiles;
+}
+
 Scheduler::Scheduler(const Uses& uses, std::vector<Profile> profiles)
     : client_(uses.client),
       clock_(uses.clock),

@@ -25,6 +25,9 @@ struct Profile {
   Packing packing = Packing::LeastAllocated;
 };
 
+/// "packed=MostAllocated,...": profiles beside the default one. Invalid: with what is wrong.
+Result<std::vector<Profile>> parse_profiles(const std::string& text);
+
 /// Made before Informers::start(), for it registers handlers; the informers must be stopped before it is
 /// destroyed.
 class Scheduler {

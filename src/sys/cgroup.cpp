@@ -27,16 +27,24 @@ std::vector<std::string> subdirectories(const std::string& path) {
   return found;
 }
 
-void kill_below(const std::string& directory) {
-  for (const std::string& child : subdirectories(directory)) kill_below(directory + "/" + child);
-  if (write_existing(directory + "/cgroup.kill", "1")) return;
+void signal_in(const std::string& directory, int signal) {
   Result<std::string> pids = read_file(directory + "/cgroup.procs");
   if (!pids.ok()) return;
   for (const std::string& line : split(pids.value(), '\n')) {
     pid_t pid = 0;
     std::from_chars(line.data(), line.data() + line.size(), pid);
-    if (pid > 0) ::kill(pid, SIGKILL);  // 0 would be our own group: a process outside our PID namespace
+    if (pid > 0) ::kill(pid, signal);  // 0 would be our own group: a process outside our PID namespace
   }
+}
+
+void signal_below(const std::string& directory, int signal) {
+  for (const std::string& child : subdirectories(directory)) signal_below(directory + "/" + child, signal);
+  signal_in(directory, signal);
+}
+
+void kill_below(const std::string& directory) {
+  for (const std::string& child : subdirectories(directory)) kill_below(directory + "/" + child);
+  if (!write_existing(directory + "/cgroup.kill", "1")) signal_in(directory, SIGKILL);
 }
 
 /// True when nothing is left; EBUSY means processes are still dying.
@@ -104,6 +112,11 @@ Status CgroupTree::add(const std::string& group, pid_t pid) {
 
 Status CgroupTree::kill_all(const std::string& group) {
   for (const std::string& directory : directories(group)) kill_below(directory);
+  return ok();
+}
+
+Status CgroupTree::signal_all(const std::string& group, int signal) {
+  for (const std::string& directory : directories(group)) signal_below(directory, signal);
   return ok();
 }
 

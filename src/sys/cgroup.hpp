@@ -58,6 +58,8 @@ class CgroupTree {
   virtual bool guards_devices() const = 0;
 
   Status add(const std::string& group, pid_t pid);
+  /// Sends a signal to every process in the group and below. A missing group is fine.
+  Status signal_all(const std::string& group, int signal);
   /// Sends SIGKILL to every process in the group and below. A missing group is fine.
   Status kill_all(const std::string& group);
   /// Kills what is left, then removes the group and those below it. Waits for dying processes up to `limit`.

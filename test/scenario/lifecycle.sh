@@ -21,7 +21,7 @@ contains "kubectl without a cluster" "$("$SKIFF" kubectl get pods 2>&1)" "there 
 start_cluster
 check "the context" "$(k config current-context)" skiff
 contains "status" "$("$SKIFF" status)" "api:        ready"
-contains "node list" "$("$SKIFF" node list)" "skiff   Ready    10.243.0.2"
+contains "node list" "$("$SKIFF" node list | tr -s " ")" "skiff Ready control-plane running 10.243.0.2"
 contains "a second start" "$("$SKIFF" start 2>&1)" "is already running"
 contains "the same directory served twice" "$("$SKIFF" serve 2>&1)" "is already run by process"
 contains "version" "$("$SKIFF" version)" "Kubernetes v1.36"

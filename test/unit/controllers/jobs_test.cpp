@@ -119,3 +119,107 @@ TEST_CASE("indexes are written as ranges") {
   using namespace controllers;
   for (const char* text : {"", "0", "0,1", "1-3", "0,2-4,7"}) CHECK(index_text(parse_indexes(text)) == text);
 }
+
+namespace {
+
+// The pod of an index ends; `code` and `disrupted` as the kubelet would write them.
+void end_index(ControlledCluster<>& cluster, int index, const std::string& phase, int code = 1, bool disrupted = false) {
+  client::Ref<api::Pod> pod;
+  REQUIRE(cluster.wait_for([&] {
+    for (const auto& one : running(cluster))
+      if (controllers::index_of(*one) == index) pod = one;
+    return pod != nullptr;
+  }));
+  REQUIRE(cluster.client.update_with_retry<api::Pod>(client::key_of(*pod), [&](api::Pod& next) {
+    next.status.phase = phase;
+    api::ContainerStatus& status = next.status.containerStatuses.emplace_back();
+    status.name = "c";
+    status.state.terminated.ensure().exitCode = phase == "Failed" ? code : 0;
+    if (disrupted) {
+      api::PodCondition target;
+      target.type = "DisruptionTarget";
+      target.status = "True";
+      next.status.conditions.push_back(target);
+    }
+    return true;
+  }, true).ok());
+}
+
+const char* const kIndexed = R"("parallelism":3,"completions":3,"completionMode":"Indexed",)";
+
+}  // namespace
+
+TEST_CASE("indexes fail alone, and the others go on") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(std::string(kIndexed) + R"("backoffLimitPerIndex":0,)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 3; }));
+  CHECK(running(cluster)[0]->metadata.annotations.at(controllers::kIndexFailureCount) == "0");
+  end_index(cluster, 1, "Failed");
+  REQUIRE(cluster.wait_for([&] { return cluster.get<api::Job>("j")->status.failedIndexes == "1"; }));
+  CHECK(running(cluster).size() == 2);
+  end_index(cluster, 0, "Succeeded");
+  end_index(cluster, 2, "Succeeded");
+  CHECK(cluster.wait_for([&] { return condition(cluster, "Failed") == "True FailedIndexes Job has failed indexes"; }));
+  CHECK(cluster.get<api::Job>("j")->status.completedIndexes == "0,2");
+}
+
+TEST_CASE("too many failed indexes end a job") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(std::string(kIndexed) + R"("backoffLimitPerIndex":0,"maxFailedIndexes":0,)"));
+  end_index(cluster, 2, "Failed");
+  CHECK(cluster.wait_for([&] {
+    return condition(cluster, "FailureTarget") ==
+           "True MaxFailedIndexesExceeded Job has exceeded the specified maximal number of failed indexes";
+  }));
+}
+
+TEST_CASE("the failure policy fails the job or the index, or looks away") {
+  ControlledCluster<> cluster;
+  auto policy = [](const std::string& rule) { return R"("podFailurePolicy":{"rules":[)" + rule + "]},"; };
+  SECTION("FailJob by exit code") {
+    cluster.create<api::Job>(job(kIndexed + policy(R"({"action":"FailJob","onExitCodes":{"operator":"In","values":[42]}})")));
+    end_index(cluster, 0, "Failed", 42);
+    CHECK(cluster.wait_for([&] { return condition(cluster, "FailureTarget").starts_with("True PodFailurePolicy Container c for pod default/j-0-"); }));
+    CHECK(condition(cluster, "FailureTarget").ends_with("failed with exit code 42 matching FailJob rule at index 0"));
+  }
+  SECTION("Ignore by condition: a new pod, and nothing is counted") {
+    cluster.create<api::Job>(job(std::string(kIndexed) + R"("backoffLimit":0,)" +
+                                 policy(R"({"action":"Ignore","onPodConditions":[{"type":"DisruptionTarget","status":"True"}]})")));
+    REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 3; }));
+    end_index(cluster, 0, "Failed", 1, true);
+    REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>().size() == 4 && running(cluster).size() == 3; }));
+    CHECK(cluster.get<api::Job>("j")->status.failed == 0);
+    for (int i = 0; i < 3; ++i) end_index(cluster, i, "Succeeded");
+    CHECK(cluster.wait_for([&] { return !condition(cluster, "Complete").empty(); }));
+  }
+  SECTION("FailIndex") {
+    cluster.create<api::Job>(job(std::string(kIndexed) + R"("backoffLimitPerIndex":5,)" +
+                                 policy(R"({"action":"FailIndex","onExitCodes":{"operator":"NotIn","values":[7]}})")));
+    end_index(cluster, 0, "Failed", 9);
+    CHECK(cluster.wait_for([&] { return cluster.get<api::Job>("j")->status.failedIndexes == "0"; }));
+  }
+}
+
+TEST_CASE("a job succeeds early by its policy") {
+  ControlledCluster<> cluster;
+  SECTION("by count") {
+    cluster.create<api::Job>(job(std::string(kIndexed) + R"("successPolicy":{"rules":[{"succeededCount":1}]},)"));
+    end_index(cluster, 1, "Succeeded");
+  }
+  SECTION("by index") {
+    cluster.create<api::Job>(job(std::string(kIndexed) + R"("successPolicy":{"rules":[{"succeededIndexes":"1"}]},)"));
+    end_index(cluster, 1, "Succeeded");
+  }
+  CHECK(cluster.wait_for([&] { return condition(cluster, "SuccessCriteriaMet") == "True SuccessPolicy Matched rules at index 0"; }));
+  CHECK(cluster.wait_for([&] { return running(cluster).empty(); }));  // the others are stopped
+}
+
+TEST_CASE("a job of another controller is left alone") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(R"("managedBy":"example.com/jobs",)"));
+  cluster.create<api::Job>(R"({"metadata":{"name":"k"},"spec":{"template":{"spec":{"restartPolicy":"Never",
+    "containers":[{"name":"c","image":"a"}]}}}})");
+  REQUIRE(cluster.wait_for([&] { return !cluster.list<api::Pod>("job-name=k").empty(); }));
+  CHECK(cluster.list<api::Pod>("job-name=j").empty());
+  CHECK(cluster.get<api::Job>("j")->status == api::JobStatus());
+}

@@ -141,3 +141,72 @@ TEST_CASE("a revision holds its template") {
   revision.data.json = controllers::revision_data(model);
   CHECK(controllers::template_in(revision).value() == model);
 }
+
+TEST_CASE("a surging daemon set keeps the old pod until the new one serves") {
+  ControlledCluster<> cluster;
+  for (const char* name : {"a", "b"}) cluster.create<api::Node>(R"({"metadata":{"name":")" + std::string(name) + R"("}})");
+  api::DaemonSet daemons = api::from_json<api::DaemonSet>(
+      set(R"("updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1,"maxUnavailable":0}},)")).value();
+  daemons.spec.template_.metadata.labels["kubelet"] = "none";
+  REQUIRE(cluster.client.create(daemons).ok());
+  auto status = [&] { return cluster.get<api::DaemonSet>("s")->status; };
+  auto ready_all = [&] {
+    for (const auto& pod : cluster.list<api::Pod>("app=s")) cluster.make_ready(pod->metadata.name, true);
+  };
+  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() == 2; }));
+  ready_all();
+  REQUIRE(cluster.wait_for([&] { return status().numberAvailable == 2; }));
+  set_image<api::DaemonSet>(cluster, "a:2");
+  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() == 3; }));
+  CHECK(status().numberAvailable == 2);
+  // One more at a time, and nobody goes before the successor is ready.
+  CHECK_FALSE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() != 3; }, 200ms));
+  ready_all();
+  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() == 3 && images(cluster).size() == 2 &&
+                                         status().updatedNumberScheduled == 1; }));
+  CHECK(cluster.wait_for([&] {
+    ready_all();
+    return images(cluster) == std::set<std::string>{"a:2"} && cluster.list<api::Pod>("app=s").size() == 2;
+  }));
+}
+
+TEST_CASE("ordinals start where the set says, and claims go by its policy") {
+  ControlledCluster<> cluster;
+  cluster.create<api::StatefulSet>(
+      set(R"("replicas":2,"ordinals":{"start":5},"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Delete","whenDeleted":"Delete"},
+      "volumeClaimTemplates":[{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}],)"));
+  REQUIRE(cluster.wait_for([&] { return cluster.get<api::StatefulSet>("s")->status.availableReplicas == 2; }));
+  CHECK(cluster.get<api::Pod>("s-5"));
+  CHECK(cluster.get<api::Pod>("s-6"));
+  const std::string uid = cluster.get<api::StatefulSet>("s")->metadata.uid;
+  CHECK(cluster.wait_for([&] {
+    auto claim = cluster.get<api::PersistentVolumeClaim>("data-s-6");
+    return claim && claim->metadata.ownerReferences.size() == 1 && claim->metadata.ownerReferences[0].uid == uid;
+  }));
+  REQUIRE(cluster.client.patch(api::kind_of<api::StatefulSet>(), {"default", "s"}, client::PatchType::Merge,
+                               R"({"spec":{"replicas":1}})", "scale").ok());
+  CHECK(cluster.wait_for([&] { return !cluster.get<api::PersistentVolumeClaim>("data-s-6"); }));
+  CHECK(cluster.get<api::PersistentVolumeClaim>("data-s-5"));
+  REQUIRE(cluster.client.remove<api::StatefulSet>({"default", "s"}, {.propagation = "Background"}).ok());
+  CHECK(cluster.wait_for([&] { return cluster.list<api::PersistentVolumeClaim>().empty(); }));
+}
+
+TEST_CASE("several pods of a stateful set may be missing during an update") {
+  ControlledCluster<> cluster;
+  api::StatefulSet wide = api::from_json<api::StatefulSet>(
+      set(R"("replicas":4,"podManagementPolicy":"Parallel","updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":2}},)")).value();
+  wide.spec.template_.metadata.labels["kubelet"] = "none";
+  REQUIRE(cluster.client.create(wide).ok());
+  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() == 4; }));
+  for (const char* name : {"s-0", "s-1", "s-2", "s-3"}) cluster.make_ready(name, true);
+  REQUIRE(cluster.wait_for([&] { return cluster.get<api::StatefulSet>("s")->status.availableReplicas == 4; }));
+  set_image<api::StatefulSet>(cluster, "a:2");
+  auto image = [&](const std::string& name) {
+    auto pod = cluster.get<api::Pod>(name);
+    return pod ? pod->spec.containers[0].image : "";
+  };
+  CHECK(cluster.wait_for([&] { return image("s-3") == "a:2" && image("s-2") == "a:2"; }));
+  CHECK_FALSE(cluster.wait_for([&] { return image("s-1") == "a:2"; }, 200ms));
+  cluster.make_ready("s-3", true);
+  CHECK(cluster.wait_for([&] { return image("s-1") == "a:2"; }));
+}

@@ -2,6 +2,7 @@
 
 #include "api/gen/apiextensions.hpp"
 #include "api/gen/apps.hpp"
+#include "api/gen/autoscaling.hpp"
 #include "api/gen/batch.hpp"
 #include "api/gen/coordination.hpp"
 #include "api/gen/core.hpp"
@@ -73,7 +74,7 @@ class ControlledCluster : public TestCluster<Time> {
                          api::Endpoints, api::ServiceAccount, api::ConfigMap, api::Event,
                          api::ReplicationController, api::Job, api::DaemonSet, api::StatefulSet, api::CronJob,
                          api::PodDisruptionBudget, api::CustomResourceDefinition, api::ResourceQuota,
-                         api::PersistentVolumeClaim, api::PersistentVolume, api::Node, api::Lease>();
+                         api::PersistentVolumeClaim, api::PersistentVolume, api::Node, api::Lease, api::HorizontalPodAutoscaler>();
     REQUIRE(controllers.start());
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     REQUIRE(this->wait_for([&] { return this->template get<api::ServiceAccount>("default") != nullptr; }));

@@ -1,6 +1,7 @@
 // Filters, scores and the queue without a cluster.
 
 #include "scheduler/filters.hpp"
+#include "scheduler/scheduler.hpp"
 #include "scheduler/scores.hpp"
 #include "support.hpp"
 
@@ -229,4 +230,43 @@ TEST_CASE("namespaces are selected by their labels, and images attract") {
   std::vector<NodeVerdict> verdicts = filter_nodes(*near, cluster);
   CHECK(verdicts[0].reasons.empty());
   CHECK(verdicts[1].reasons == std::vector<std::string>{"node(s) didn't match pod affinity rules"});
+}
+
+TEST_CASE("profiles fill nodes their own way") {
+  ClusterState cluster;
+  for (const char* name : {"a", "b"}) cluster.set_node(node(node_json(name)));
+  cluster.set_pod(pod(pod_json("there", R"("cpu":"1","memory":"2Gi")")), "a");
+  PodInfoRef p = pod(pod_json("p", R"("cpu":"1","memory":"2Gi")"));
+  const NodeStates both = {cluster.find("a"), cluster.find("b")};
+  const Topology topology(*p, cluster);
+  CHECK(best_nodes(*p, cluster, topology, both) == NodeStates{cluster.find("b")});
+  CHECK(best_nodes(*p, cluster, topology, both, Packing::MostAllocated) == NodeStates{cluster.find("a")});
+  auto profiles = parse_profiles("packed=MostAllocated,other=LeastAllocated");
+  REQUIRE(profiles.ok());
+  REQUIRE(profiles.value().size() == 3);
+  CHECK(profiles.value()[0].name == "default-scheduler");
+  CHECK(profiles.value()[1].packing == Packing::MostAllocated);
+  CHECK(parse_profiles("packed").error().message().find("want NAME=MostAllocated") != std::string::npos);
+}
+
+TEST_CASE("spreading over domains counts those that do not exist yet and honours policies") {
+  ClusterState cluster;
+  auto zoned = [](const std::string& name, const std::string& zone, const std::string& more = "") {
+    return node(R"({"metadata":{"name":")" + name + R"(","labels":{"zone":")" + zone + R"("}},)" + more +
+                R"("status":{"allocatable":{"cpu":"4","memory":"8Gi","pods":"110"}}})");
+  };
+  cluster.set_node(zoned("a", "z1"));
+  cluster.set_node(zoned("b", "z2", kTaint));
+  const std::string labels = R"(,"labels":{"app":"x"})";
+  cluster.set_pod(pod(pod_json("there", "", "", labels)), "a");
+  auto spread = [&](const std::string& more) {
+    return pod(pod_json("p", "", R"("topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"DoNotSchedule",
+      "labelSelector":{"matchLabels":{"app":"x"}})" + more + "}],", labels));
+  };
+  const std::string skewed = "node(s) didn't match pod topology spread constraints", taint = "node(s) had untolerated taint(s)";
+  // z2 counts as an empty domain although its node is tainted, unless taints are honoured.
+  CHECK(reasons(spread(""), cluster) == skewed + "; " + taint);
+  CHECK(reasons(spread(R"(,"nodeTaintsPolicy":"Honor")"), cluster) == taint);
+  // With three domains wanted and two there, the least is nothing.
+  CHECK(reasons(spread(R"(,"nodeTaintsPolicy":"Honor","minDomains":3)"), cluster) == skewed + "; " + taint);
 }
