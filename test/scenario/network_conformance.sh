@@ -213,9 +213,24 @@ Y
 k wait --for=condition=Ready pod/p1 pod/p2 pod/p3 --timeout=15s >/dev/null || fail "20 three of them fit"
 eventually 5 "20 the port leads to its pod" gets b "http://$(node skiff):54323/" p1
 check "20 the fourth waits" "$(field pod p4 .status.phase)" Pending
-# 27 to 29: proxied by the API.
-for way in "pods/a:8080/proxy/hostname" "services/web:http/proxy/hostname" "services/web:80/proxy/hostname" "pods/a/proxy/hostname"; do
-  contains "27 to 29 $way" "$(k get --raw "/api/v1/namespaces/default/$way")" ""
+# 27 to 29: proxied by the API, with every method but OPTIONS, with and without a path, by name and number of the port.
+config() { k config view --raw --minify -o "jsonpath={$1}"; }
+for part in client-certificate client-key certificate-authority; do
+  case $part in certificate-authority) at=.clusters[0].cluster ;; *) at=.users[0].user ;; esac
+  config "$at.$part-data" | base64 -d >"$TMPDIR/$part"
+done
+api() { curl -s --max-time 5 --cert "$TMPDIR/client-certificate" --key "$TMPDIR/client-key" --cacert "$TMPDIR/certificate-authority" "$@"; }
+server_url=$(config .clusters[0].cluster.server)
+for target in pods/a:8080 pods/http:a:8080 pods/a services/web:http services/web:80 services/http:web:http; do
+  check "29 $target" "$(api "$server_url/api/v1/namespaces/default/${target}/proxy/version")" 1.0
+done
+for method in GET HEAD POST PUT PATCH DELETE; do
+  head=""; [ "$method" = HEAD ] && head=--head
+  for path in "" version; do
+    for target in pods/a:8080 services/web:http; do
+      check "27, 28 $method $target/$path" "$(api $head -X "$method" -o /dev/null -w '%{http_code}' "$server_url/api/v1/namespaces/default/$target/proxy/$path")" 200
+    done
+  done
 done
 # 15, 21, 22, 31, 32: every verb of every kind.
 verbs() { # RESOURCE, its object from stdin
