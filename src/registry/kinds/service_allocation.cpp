@@ -36,14 +36,6 @@ bool is_headless_without_selector(const api::ServiceSpec& spec) {
   return spec.clusterIP == "None" && spec.selector.empty();
 }
 
-// clusterIP and the first of clusterIPs are one value (NormalizeClusterIPs).
-void join_cluster_ips(api::ServiceSpec& spec, const Service* old) {
-  if (old && spec.clusterIP != old->spec.clusterIP && spec.clusterIPs == old->spec.clusterIPs)
-    spec.clusterIPs = spec.clusterIP.empty() ? Names() : Names{spec.clusterIP};
-  if (spec.clusterIPs.empty() && !spec.clusterIP.empty()) spec.clusterIPs = {spec.clusterIP};
-  if (spec.clusterIP.empty() && !spec.clusterIPs.empty()) spec.clusterIP = spec.clusterIPs[0];
-}
-
 std::string default_policy(const api::ServiceSpec& spec, const Service* old) {
   if (old && !old->spec.ipFamilyPolicy.empty()) return old->spec.ipFamilyPolicy;
   return is_headless_without_selector(spec) ? "RequireDualStack" : "SingleStack";
@@ -208,6 +200,8 @@ void check_address_families(const api::ServiceSpec& spec, FieldErrors& errors) {
       errors.duplicate(at, quote(spec.ipFamilies[i]));
   }
   if (spec.ipFamilies.size() > 2) errors.invalid(families, json_of(spec.ipFamilies), "may only hold up to 2 values");
+  if (spec.clusterIP.empty() && !spec.clusterIPs.empty())
+    errors.forbidden(ips, "must be empty when `clusterIP` is not specified");
   if (!spec.clusterIP.empty() && !spec.clusterIPs.empty() && spec.clusterIP != spec.clusterIPs[0])
     errors.invalid(ips, json_of(spec.clusterIPs), "first value must match `clusterIP`");
   if (spec.clusterIPs.size() > 2) errors.invalid(ips, json_of(spec.clusterIPs), "may only hold up to 2 values");
@@ -228,7 +222,6 @@ void check_address_families(const api::ServiceSpec& spec, FieldErrors& errors) {
 }
 
 Status allocate(Service& service, const Service* old, ServiceRanges& ranges, Random& random) {
-  join_cluster_ips(service.spec, old);
   return Allocation(service, old, ranges, random).run();
 }
 

@@ -90,7 +90,20 @@ void drop_unused(Service& next, const Service& old) {
   }
 }
 
+Status prepare_create(Service& service, StrategyContext&) {
+  if (service.spec.clusterIPs.empty() && !service.spec.clusterIP.empty()) service.spec.clusterIPs = {service.spec.clusterIP};
+  return ok();
+}
+
+// clusterIP and the first of clusterIPs are one value; who changes only the one means both (NormalizeClusterIPs).
+void normalize_cluster_ips(Service& next, const Service& old) {
+  if (next.spec.clusterIP == old.spec.clusterIP || next.spec.clusterIPs != old.spec.clusterIPs) return;
+  next.spec.clusterIPs.clear();
+  if (!next.spec.clusterIP.empty()) next.spec.clusterIPs = {next.spec.clusterIP};
+}
+
 Status prepare_update(Service& next, const Service& old, StrategyContext&) {
+  normalize_cluster_ips(next, old);
   drop_unused(next, old);
   keep_allocated(next, old);
   return ok();
@@ -276,6 +289,7 @@ void warn(const Service& service, const Service*, std::vector<std::string>& warn
 
 Resource services(std::shared_ptr<ServiceRanges> ranges) {
   Rules<Service> rules;
+  rules.prepare_create = prepare_create;
   rules.prepare_update = prepare_update;
   rules.validate = validate;
   rules.validate_status = validate_status;

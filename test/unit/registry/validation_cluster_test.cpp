@@ -108,6 +108,8 @@ TEST_CASE("A Service gains a second family and lets it go; the address is free a
   CHECK(dual.clusterIP == first);
   CHECK(cluster.patch<api::Service>(R"({"spec":{"ipFamilyPolicy":"SingleStack"}})") == "");
   CHECK(stored(cluster).spec.clusterIPs == Names{first});
+  CHECK(cluster.patch<api::Service>(R"({"spec":{"clusterIP":"10.96.0.77"}})") ==
+        "spec.clusterIPs[0]: Invalid value: [\"10.96.0.77\"]: may not change once set");
   CHECK(cluster.registry.service_ranges().addresses("IPv6")->take(dual.clusterIPs[1]).ok());
 }
 
