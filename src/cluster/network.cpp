@@ -141,6 +141,8 @@ void ClusterNetwork::remove_node(const std::string& name) {
   health_checks_->remove_node(name);
   http_->remove_network(name);
   rules_.erase(name);
+  MutexLock lock(mutex_);
+  addresses_.erase(name);
 }
 
 Status ClusterNetwork::start() {
