@@ -76,7 +76,7 @@ class Client {
   virtual Result<std::unique_ptr<Watch>> watch(const api::KindInfo& kind, const ListOptions& options,
                                                const std::string& resource_version) = 0;
   /// The metadata of all objects of `kinds` (none: of every kind, custom ones included), one Added each to `present`, and
-  /// then what happens to any of them, in the order in which it happened.
+  /// then what happens to any of them, in order. What happens during the call may be told twice.
   virtual Result<std::unique_ptr<MetadataWatch>> watch_metadata(
       const std::vector<const api::KindInfo*>& kinds, const std::function<void(const MetadataEvent&)>& present) = 0;
   /// Returns the object as stored. An empty namespace_ in `key` for a namespaced kind means "default"; an empty name

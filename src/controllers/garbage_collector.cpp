@@ -59,8 +59,9 @@ class GarbageCollector final : public Controller {
       return;
     }
     // Most objects neither have owners nor wait for dependents: the graph does without them.
-    OwnedNode node = node_of(*event.kind, *event.metadata);
-    if (!node.owners.empty() || node.waits || node.orphans || graph_.contains(node.uid)) add(graph_.put(node));
+    const api::ObjectMeta& metadata = *event.metadata;
+    bool plain = metadata.ownerReferences.empty() && !metadata.deletionTimestamp;
+    if (!plain || graph_.contains(metadata.uid)) add(graph_.put(node_of(*event.kind, metadata)));
   }
 
   void add(const GraphWork& work) {

@@ -1,7 +1,5 @@
 // One watch of all kinds, for those who need to know of every object but not what it says.
 
-#include <algorithm>
-
 #include "api/gen/meta.hpp"
 #include "api/json.hpp"
 #include "base/log.hpp"
@@ -34,29 +32,45 @@ class EveryKindWatch final : public client::MetadataWatch, public store::WatchSi
   EveryKindWatch(const Registry& registry, Kinds kinds, Clock& clock)
       : registry_(registry), kinds_(std::move(kinds)), events_(clock) {}
 
+  /// One watch of the store, or one a kind.
   Status start(store::Store& store, store::Revision after) {
-    TRY_ASSIGN(watch_, store.watch("", after, *this));
+    for (const std::string& prefix : prefixes()) {
+      TRY_ASSIGN(std::unique_ptr<store::Watch> watch, store.watch(prefix, after, *this));
+      watches_.push_back(std::move(watch));
+    }
     return ok();
   }
 
-  /// Null for what was not asked for.
-  const api::KindInfo* wanted(std::string_view key) const {
-    const api::KindInfo* kind = registry_.kind_at(key);
-    bool asked = kinds_.empty() || std::find(kinds_.begin(), kinds_.end(), kind) != kinds_.end();
-    return asked ? kind : nullptr;
+  /// Of the store's keys that are followed.
+  std::vector<std::string> prefixes() const {
+    if (kinds_.empty()) return {""};
+    std::vector<std::string> all;
+    for (const api::KindInfo* kind : kinds_) all.push_back(registry_.of(*kind).prefix());
+    return all;
+  }
+
+  /// The reader's: what comes at once is mostly of one kind. Null for what was never served.
+  const api::KindInfo* kind_of_key(std::string_view key) {
+    if (last_kind_ && key.starts_with(last_prefix_)) return last_kind_;
+    last_kind_ = registry_.kind_at(key);
+    last_prefix_ = key.substr(0, key.find('/', key.find('/') + 1) + 1);
+    return last_kind_;
   }
 
   Result<MetadataEvent> next(std::stop_token stop) override {
     for (;;) {
       TRY_ASSIGN(Waiting waiting, events_.next(stop));
       const store::Record& record = *waiting.event->record;
-      if (const api::KindInfo* kind = wanted(record.key))
+      if (const api::KindInfo* kind = kind_of_key(record.key))
         return MetadataEvent{type_of(*waiting.event), kind, metadata_of(record, waiting.typed)};
     }
   }
 
   void on_events(std::span<const store::EventRef> events) override {
-    for (const store::EventRef& event : events) events_.push({event, event->record->view()});
+    std::vector<Waiting> batch;
+    batch.reserve(events.size());
+    for (const store::EventRef& event : events) batch.push_back({event, event->record->view()});
+    events_.push_all(batch);
   }
   void on_closed(const Error& why) override { events_.close(why); }
 
@@ -69,7 +83,9 @@ class EveryKindWatch final : public client::MetadataWatch, public store::WatchSi
   const Registry& registry_;
   const Kinds kinds_;
   WaitingEvents<Waiting> events_;
-  std::unique_ptr<store::Watch> watch_;  // last: no event arrives once it is gone
+  std::string last_prefix_;                                // of last_kind_'s keys
+  const api::KindInfo* last_kind_ = nullptr;
+  std::vector<std::unique_ptr<store::Watch>> watches_;     // last: no event arrives once they are gone
 };
 
 }  // namespace
@@ -91,11 +107,14 @@ const api::KindInfo* Registry::kind_at(std::string_view key) const {
 Result<std::unique_ptr<client::MetadataWatch>> Registry::watch_metadata(
     const Kinds& kinds, const std::function<void(const MetadataEvent&)>& present) {
   auto watch = std::make_unique<EveryKindWatch>(*this, kinds, clock_);
-  TRY_ASSIGN(store::Page page, store_.list("", {}));
-  TRY(watch->start(store_, page.revision));
-  for (const store::RecordRef& record : page.items)
-    if (const api::KindInfo* kind = watch->wanted(record->key))
-      present({client::WatchEvent::Type::Added, kind, metadata_of(*record, record->view())});
+  // The watch from before the lists: what changes between them is told twice, and nothing is missed.
+  TRY(watch->start(store_, store_.revision()));
+  for (const std::string& prefix : watch->prefixes()) {
+    TRY_ASSIGN(store::Page page, store_.list(prefix, {}));
+    for (const store::RecordRef& record : page.items)
+      if (const api::KindInfo* kind = watch->kind_of_key(record->key))
+        present({client::WatchEvent::Type::Added, kind, metadata_of(*record, record->view())});
+  }
   return watch;
 }
 

@@ -1,8 +1,11 @@
 #pragma once
 // What a watch has handed over and its reader has not taken yet.
 
+#include <array>
 #include <deque>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <stop_token>
 
 #include "base/clock.hpp"
@@ -19,15 +22,26 @@ class WaitingEvents {
   explicit WaitingEvents(Clock& clock) : clock_(clock) {}
 
   void push(Event event) {
-    MutexLock lock(mutex_);
-    if (over_) return;
-    if (waiting_.size() < kMost) {
-      waiting_.push_back(std::move(event));
-    } else {
-      over_ = Error(Code::Expired, "watch fell behind");
-      waiting_.clear();
+    std::array<Event, 1> one{std::move(event)};
+    push_all(one);
+  }
+
+  /// Takes the events out of `events`; the reader is woken once for all of them.
+  void push_all(std::span<Event> events) {
+    bool wake = false;
+    {
+      MutexLock lock(mutex_);
+      if (over_) return;
+      wake = waiting_.empty();  // a reader sleeps only when nothing waits
+      if (waiting_.size() + events.size() <= kMost) {
+        waiting_.insert(waiting_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
+      } else {
+        over_ = Error(Code::Expired, "watch fell behind");
+        waiting_.clear();
+        wake = true;
+      }
     }
-    if (waiting_.size() <= 1) changed_.notify_all();  // a reader sleeps only when nothing waits
+    if (wake) changed_.notify_all();
   }
 
   void close(const Error& why) {

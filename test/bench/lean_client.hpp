@@ -55,6 +55,8 @@ class LeanClient {
   LeanClient(const LeanClient&) = delete;
   LeanClient& operator=(const LeanClient&) = delete;
 
+  /// Bytes of the last answer, head and all.
+  size_t received() const { return received_; }
   /// The answer's status; 0 when the connection broke.
   int request(const char* method, const std::string& path, const std::string& body = "") {
     std::string out = std::string(method) + " " + path + " HTTP/1.1\r\nHost: " + host_ + "\r\nAccept: application/json\r\n";
@@ -78,7 +80,9 @@ class LeanClient {
       size_t length = 0, at = in.find("Content-Length: ");
       if (at < head) std::from_chars(in.data() + at + 16, in.data() + head, length);
       wanted = head + 4 + length;
+      in.reserve(wanted);
     }
+    received_ = in.size();
     return std::atoi(in.c_str() + 9);
   }
 
@@ -86,6 +90,7 @@ class LeanClient {
   SSL_CTX* context_;
   SSL* ssl_;
   int socket_;
+  size_t received_ = 0;
 };
 
 }  // namespace skiff::bench
