@@ -170,8 +170,6 @@ void check_affinity(const api::ServiceSpec& spec, FieldErrors& errors) {
   require_one_of(spec.sessionAffinity, kSpec.child("sessionAffinity"), {"ClientIP", "None"}, errors);
   const Path config = kSpec.child("sessionAffinityConfig");
   const Path client = config.child("clientIP");
-  if (spec.sessionAffinity == "None" && spec.sessionAffinityConfig)
-    errors.forbidden(config, "must not be set when session affinity is None");
   if (spec.sessionAffinity != "ClientIP" || !spec.sessionAffinityConfig || !spec.sessionAffinityConfig->clientIP) return;
   std::int32_t seconds = spec.sessionAffinityConfig->clientIP->timeoutSeconds.value_or(0);
   if (seconds <= 0 || seconds > kLongestAffinity)

@@ -44,8 +44,6 @@ TEST_CASE("Services are refused in Kubernetes' words") {
        "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"},
       {object(R"("type":"NodePort","ports":[{"name":"a","port":1,"nodePort":30001},{"name":"b","port":2,"nodePort":30001}])"),
        "spec.ports[1].nodePort: Duplicate value: 30001"},
-      {service(R"("sessionAffinityConfig":{"clientIP":{"timeoutSeconds":5}})"),
-       "spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None"},
       {service(R"("sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":86401}})"),
        "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400"},
       {service(R"("externalIPs":["127.0.0.1"])"),
