@@ -84,8 +84,10 @@ void Registry::serve_all() {
   for (const ServedKind& one : other_versions_.served) served.push_back(&one);
   for (const auto& [name, publication] : published_)
     for (const ServedKind& one : publication->versions) served.push_back(&one);
-  std::shared_ptr<const Catalogue> last = catalogue_.load();
-  catalogue_.store(std::make_shared<const Catalogue>(std::move(served), last ? last->generation() + 1 : 1));
+  std::shared_ptr<const Catalogue> last = catalogue();
+  auto next = std::make_shared<const Catalogue>(std::move(served), last ? last->generation() + 1 : 1);
+  MutexLock lock(catalogue_mutex_);
+  catalogue_ = std::move(next);
 }
 
 void Registry::publish(const std::string& name, Publication publication) {

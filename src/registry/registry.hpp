@@ -2,7 +2,6 @@
 // The verbs of the API over the store, for every kind alike: decode, default, admit, validate, write by
 // compare-and-swap. Nothing here knows HTTP; the API server and the in-process client both call it.
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -97,7 +96,10 @@ class Registry {
   ~Registry();
 
   /// Everything served now; a snapshot.
-  std::shared_ptr<const Catalogue> catalogue() const { return catalogue_.load(); }
+  std::shared_ptr<const Catalogue> catalogue() const {
+    MutexLock lock(catalogue_mutex_);
+    return catalogue_;
+  }
   /// Null when there is no such resource. What is returned lives as long as the registry.
   const ServedKind* find(std::string_view group, std::string_view version, std::string_view plural) const {
     return catalogue()->find(group, version, plural);
@@ -210,7 +212,8 @@ class Registry {
   std::map<std::string, const Publication*> published_ GUARDED_BY(publishing_);
   std::vector<std::unique_ptr<const Publication>> kept_ GUARDED_BY(publishing_);  // also what was retired
   std::vector<ServedKind> built_in_;
-  std::atomic<std::shared_ptr<const Catalogue>> catalogue_;
+  mutable Mutex catalogue_mutex_;
+  std::shared_ptr<const Catalogue> catalogue_ GUARDED_BY(catalogue_mutex_);
   TokenSigner token_signer_;
   const Authorizer* authorizer_ = &always_allow();
   const TokenAuthenticator* token_authenticator_ = nullptr;
