@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 #include <tuple>
 
@@ -15,6 +17,7 @@
 #include "base/encoding.hpp"
 #include "sys/files.hpp"
 #include "sys/namespaces.hpp"
+#include "sys/process.hpp"
 
 namespace skiff::cluster {
 namespace {
@@ -152,11 +155,39 @@ Result<UniqueFd> lock_cluster(const Paths& paths) {
   return fd;
 }
 
+namespace {
+
+constexpr Duration kEndPatience = 5s;
+
+// Whether SIGKILL is on its way to `pid` or it is ending already: it keeps its lock until its last thread is gone.
+bool is_ending(pid_t pid) {
+  Result<std::string> stat = sys::read_file(fmt::format("/proc/{}/stat", pid));
+  Result<std::string> status = sys::read_file(fmt::format("/proc/{}/status", pid));
+  if (!stat.ok() || !status.ok()) return true;
+  std::vector<std::string> fields = split(std::string_view(stat.value()).substr(stat.value().rfind(')') + 2), ' ');
+  constexpr unsigned long kExiting = 0x4;  // PF_EXITING of linux/sched.h
+  if (fields.size() < 7 || fields[0] == "Z" || fields[0] == "X" || (std::strtoul(fields[6].c_str(), nullptr, 10) & kExiting) != 0)
+    return true;
+  for (const char* pending : {"SigPnd:\t", "ShdPnd:\t"}) {
+    size_t at = status.value().find(pending);
+    if (at == std::string::npos) continue;
+    unsigned long mask = std::strtoul(status.value().c_str() + at + 8, nullptr, 16);
+    if ((mask & (1UL << (SIGKILL - 1))) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 pid_t running_process(const Paths& paths) {
   Result<UniqueFd> fd = sys::open(paths.lock(), O_RDONLY);
   if (!fd.ok() || ::flock(fd.value().get(), LOCK_SH | LOCK_NB) == 0) return 0;
   Result<std::string> text = sys::read_some(fd.value(), 32, paths.lock());
-  return text.ok() ? number(text.value()) : 0;
+  pid_t pid = text.ok() ? number(text.value()) : 0;
+  if (pid == 0 || !is_ending(pid)) return pid;
+  if (Result<UniqueFd> process = sys::open_pidfd(pid); process.ok())
+    static_cast<void>(sys::wait_ended(process.value(), kEndPatience));
+  return ::flock(fd.value().get(), LOCK_SH | LOCK_NB) == 0 ? 0 : pid;
 }
 
 }  // namespace skiff::cluster

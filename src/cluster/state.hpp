@@ -64,7 +64,7 @@ Result<Settings> load_or_choose_settings(const ClusterConfig& config, Random& ra
 
 /// Holds the cluster for this process. Unavailable: another one has it; the message names its pid.
 Result<UniqueFd> lock_cluster(const Paths& paths);
-/// The process that runs the cluster, or 0.
+/// The process that runs the cluster, or 0. One that was killed is waited for until it is gone (at most 5 s).
 pid_t running_process(const Paths& paths);
 
 }  // namespace skiff::cluster
