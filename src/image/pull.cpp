@@ -80,11 +80,7 @@ class Pull {
  public:
   Pull(ContentStore& store, const PullRequest& request, const RegistryConfig& config, Clock& clock, std::stop_token stop)
       : store_(store), image_(request.image), config_(config), clock_(clock), stop_(std::move(stop)),
-        credentials_(request.credentials) {
-    auto host = config.hosts.find(image_.domain);
-    if (host != config.hosts.end())
-      credentials_.insert(credentials_.end(), host->second.credentials.begin(), host->second.credentials.end());
-  }
+        credentials_(request.credentials) {}
 
   Result<Pulled> run() {
     TRY_ASSIGN(std::vector<Endpoint> endpoints, endpoints_of(config_, image_.domain));
@@ -105,7 +101,20 @@ class Pull {
 
  private:
   RegistryClient client(const Endpoint& endpoint) const {
-    return RegistryClient(endpoint, image_.path, config_, credentials_, clock_);
+    return RegistryClient(endpoint, image_.path, config_, credentials_for(endpoint), clock_);
+  }
+
+  // A pod's secrets are for the registry that the image names; a mirror learns only what the configuration has for it.
+  std::vector<Credentials> credentials_for(const Endpoint& endpoint) const {
+    bool named = endpoint.authority() == image_.domain || endpoint.host == "registry-1.docker.io" ||
+                 (endpoint.loopback() && image_.domain.starts_with(endpoint.host));
+    std::vector<Credentials> known = named ? credentials_ : std::vector<Credentials>();
+    std::set<std::string> hosts{endpoint.authority()};
+    if (named) hosts.insert(image_.domain);
+    for (const std::string& host : hosts)
+      if (auto found = config_.hosts.find(host); found != config_.hosts.end())
+        known.insert(known.end(), found->second.credentials.begin(), found->second.credentials.end());
+    return known;
   }
 
   // The image for this machine: its documents, not yet its layers.
@@ -207,7 +216,7 @@ class Pull {
   const RegistryConfig& config_;
   Clock& clock_;
   const std::stop_token stop_;
-  std::vector<Credentials> credentials_;
+  const std::vector<Credentials> credentials_;  // the pod's
   std::atomic<std::uint64_t> received_ = 0;
 };
 

@@ -74,6 +74,8 @@ Result<std::string> RegistryClient::token(const Challenge& challenge, const Cred
                                           const std::stop_token& stop) {
   size_t path_at = challenge.realm.find('/', challenge.realm.find("://") + 3);
   TRY_ASSIGN(Endpoint realm, parse_endpoint(challenge.realm.substr(0, path_at)));
+  if (endpoint_.tls && !realm.tls && credentials)  // a password does not leave in the clear
+    return error(Code::Forbidden, "failed to authorize: the token realm \"{}\" is not HTTPS", challenge.realm);
   std::string path = path_at == std::string::npos ? "/" : challenge.realm.substr(path_at);
   std::string scope = challenge.scope.empty() ? fmt::format("repository:{}:pull", repository_) : challenge.scope;
   path += fmt::format("{}scope={}", path.find('?') == std::string::npos ? "?" : "&", escaped(scope));

@@ -159,10 +159,11 @@ void validate_schema_status(const api::FlowSchema& next, const api::FlowSchema&,
 
 // ---- PriorityLevelConfigurations
 
-// Bits of a hash that dealing `hand` of `deck` cards takes (shufflesharding.RequiredEntropyBits).
+// Bits of a hash that dealing `hand` of `deck` cards takes (shufflesharding.RequiredEntropyBits), counted no further than
+// is too many: both numbers are the client's.
 int entropy_bits(int deck, int hand) {
   double bits = 0;
-  for (int i = 0; i < hand; ++i) bits += std::log2(static_cast<double>(deck - i));
+  for (int i = 0; i < hand && bits <= kMaxHashBits; ++i) bits += std::log2(static_cast<double>(deck - i));
   return static_cast<int>(std::ceil(bits));
 }
 
