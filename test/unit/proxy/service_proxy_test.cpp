@@ -139,6 +139,8 @@ TEST_CASE("a load balancer gets an address, answers on it and on the host, and g
                : std::string();
   };
   create("one", "");
+  // The first to ask has the first address and the host's port: nobody else asks before it has them.
+  REQUIRE(cluster.wait_for([&] { return ask(cluster.world.host, {ip("127.0.0.1"), 80}).starts_with("pod "); }));
   create("two", R"(,"loadBalancerIP":"10.250.0.200")");
   create("foreign", R"(,"loadBalancerClass":"example.com/other")");
   create("local", R"(,"externalTrafficPolicy":"Local")");
