@@ -8,9 +8,9 @@ namespace {
 constexpr size_t kMaxDocument = 16U << 20;
 }
 
-Result<std::unique_ptr<TlsClient>> BackendCaller::connect(const Backend& backend, TlsClient::Deadline deadline) const {
+Result<std::unique_ptr<Outbound>> BackendCaller::connect(const Backend& backend, Outbound::Deadline deadline) const {
   TRY_ASSIGN(UniqueFd socket, services_.dial(backend.service, backend.port));
-  auto connection = std::make_unique<TlsClient>(std::move(socket), deadline);
+  auto connection = std::make_unique<Outbound>(std::move(socket), deadline);
   TlsPeer peer{.name = backend.host(), .authorities = backend.authorities, .verify = backend.verify};
   {
     MutexLock lock(mutex_);
@@ -21,7 +21,7 @@ Result<std::unique_ptr<TlsClient>> BackendCaller::connect(const Backend& backend
 }
 
 Result<Reply> BackendCaller::get(const Backend& backend, const std::string& path, Duration timeout) const {
-  TRY_ASSIGN(std::unique_ptr<TlsClient> connection, connect(backend, std::chrono::steady_clock::now() + timeout));
+  TRY_ASSIGN(std::unique_ptr<Outbound> connection, connect(backend, std::chrono::steady_clock::now() + timeout));
   TRY(connection->send(fmt::format("GET {} HTTP/1.1\r\nHost: {}:{}\r\nAccept: application/json\r\n"
                                    "User-Agent: kube-aggregator\r\nX-Remote-User: system:kube-aggregator\r\n"
                                    "X-Remote-Group: system:masters\r\nConnection: close\r\n\r\n",

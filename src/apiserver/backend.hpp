@@ -8,7 +8,7 @@
 
 #include "apiserver/message.hpp"
 #include "apiserver/service_dialer.hpp"
-#include "apiserver/tls_client.hpp"
+#include "apiserver/outbound.hpp"
 #include "base/mutex.hpp"
 
 namespace skiff::apiserver {
@@ -48,7 +48,7 @@ class BackendCaller {
       : services_(std::move(services)), identity_(std::move(identity)) {}
 
   /// A connection whose server has proved to be the backend.
-  Result<std::unique_ptr<TlsClient>> connect(const Backend& backend, TlsClient::Deadline deadline) const;
+  Result<std::unique_ptr<Outbound>> connect(const Backend& backend, Outbound::Deadline deadline) const;
   /// GET of a JSON document in the name of the aggregator, which may read everything.
   Result<Reply> get(const Backend& backend, const std::string& path, Duration timeout) const;
   /// Shown from now on.

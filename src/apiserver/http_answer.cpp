@@ -14,16 +14,16 @@ constexpr std::array<std::string_view, 10> kHopHeaders{
     "Connection", "Keep-Alive",    "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
     "Host",       "Authorization", "Content-Length"};
 
-bool same(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && !HeaderLess()(a, b) && !HeaderLess()(b, a);
-}
-
 Error malformed() { return Error(Code::Unavailable, "malformed HTTP response"); }
 
 }  // namespace
 
+bool same_header(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && !HeaderLess()(a, b) && !HeaderLess()(b, a);
+}
+
 bool is_hop_header(std::string_view name) {
-  return std::ranges::any_of(kHopHeaders, [name](std::string_view known) { return same(known, name); });
+  return std::ranges::any_of(kHopHeaders, [name](std::string_view known) { return same_header(known, name); });
 }
 
 Result<AnswerHead> parse_answer_head(std::string_view head) {
@@ -41,8 +41,8 @@ Result<AnswerHead> parse_answer_head(std::string_view head) {
     std::string_view name = line.substr(0, colon);
     size_t value = line.find_first_not_of(" \t", colon + 1);
     std::string_view content = value == line.npos ? "" : line.substr(value);
-    if (same(name, "Transfer-Encoding")) answer.chunked = has_token(content, "chunked");
-    if (size_t length = 0; same(name, "Content-Length") &&
+    if (same_header(name, "Transfer-Encoding")) answer.chunked = has_token(content, "chunked");
+    if (size_t length = 0; same_header(name, "Content-Length") &&
                            std::from_chars(content.data(), content.data() + content.size(), length).ec == std::errc{})
       answer.length = length;
     if (!is_hop_header(name)) answer.headers.emplace(name, content);

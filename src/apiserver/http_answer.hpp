@@ -10,6 +10,9 @@
 
 namespace skiff::apiserver {
 
+/// Whether two names are of one header.
+bool same_header(std::string_view a, std::string_view b);
+
 /// Headers that concern one connection only and are not passed on (RFC 9110, 7.6.1), and who asked whom.
 bool is_hop_header(std::string_view name);
 

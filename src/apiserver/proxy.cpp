@@ -1,7 +1,5 @@
 #include "apiserver/proxy.hpp"
 
-#include <poll.h>
-
 #include <charconv>
 
 #include "api/gen/core.hpp"
@@ -9,18 +7,16 @@
 #include "api/gen/pod.hpp"
 #include "api/gen/service.hpp"
 #include "api/status.hpp"
-#include "apiserver/http_answer.hpp"
+#include "apiserver/html_links.hpp"
 #include "apiserver/node_endpoints.hpp"
+#include "apiserver/passing.hpp"
 #include "apiserver/status.hpp"
+#include "apiserver/upgrade.hpp"
 #include "base/encoding.hpp"
-#include "sys/files.hpp"
 
 namespace skiff::apiserver {
 
 namespace {
-
-constexpr size_t kMaxAnswer = 64U << 20;
-constexpr int kAnswerTimeoutMs = 30'000;  // between two pieces of an answer
 
 struct ProxyName {
   std::string name;
@@ -28,13 +24,21 @@ struct ProxyName {
   bool https = false;
 };
 
-Result<ProxyName> parse_name(const std::string& text) {
-  std::vector<std::string> parts = split(text, ':');
-  if (parts.size() == 1) return ProxyName{parts[0], ""};
-  if (parts.size() == 2) return ProxyName{parts[0], parts[1]};
-  bool known = parts[0].empty() || parts[0] == "http" || parts[0] == "https";
-  if (parts.size() == 3 && known) return ProxyName{parts[1], parts[2], parts[0] == "https"};
-  return api::bad_request(fmt::format("invalid proxy request {}", api::quote(text)));
+// utilnet.SplitSchemeNamePort.
+Result<ProxyName> parse_name(const RequestInfo& info) {
+  std::vector<std::string> parts = split(info.name, ':');
+  bool known = parts.size() < 3 || parts[0].empty() || parts[0] == "http" || parts[0] == "https";
+  std::string kind = info.resource.substr(0, info.resource.size() - 1);
+  if (parts.size() > 3 || !known) return api::bad_request(fmt::format("invalid {} request {}", kind, api::quote(info.name)));
+  ProxyName name;
+  if (parts.size() == 3) {
+    name.https = parts[0] == "https";
+    parts.erase(parts.begin());
+  }
+  name.name = parts[0];
+  if (parts.size() == 2) name.port = parts[1];
+  if (name.name.empty()) return api::bad_request(fmt::format("invalid {} request {}", kind, api::quote(info.name)));
+  return name;
 }
 
 std::optional<std::uint16_t> port_number(const std::string& text) {
@@ -42,12 +46,6 @@ std::optional<std::uint16_t> port_number(const std::string& text) {
   auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (failure != std::errc{} || end != text.data() + text.size() || port == 0) return std::nullopt;
   return port;
-}
-
-std::string path_of(const Call& call) {
-  std::string path = call.info.rest.empty() ? "/" : call.info.rest;
-  size_t query = call.request.target.find('?');
-  return query == std::string::npos ? path : path + call.request.target.substr(query);
 }
 
 Result<ProxyTarget> pod_target(Call& call, const ProxyName& name) {
@@ -66,7 +64,7 @@ Result<ProxyTarget> pod_target(Call& call, const ProxyName& name) {
     return error(Code::Unavailable, "address not allowed or pod not running");
   client::ObjectKey key{call.info.namespace_, name.name};
   return ProxyTarget{[node, key, port] { return node->dial_pod(key, port); },
-                     fmt::format("{}:{}", pod->status.podIP, port), path_of(call)};
+                     fmt::format("{}:{}", pod->status.podIP, port), name.https};
 }
 
 // Any node can reach any endpoint: the first one that runs here dials.
@@ -99,7 +97,7 @@ Result<ProxyTarget> service_target(Call& call, const ProxyName& name) {
       std::string address = subset.addresses.front().ip;
       auto number = static_cast<std::uint16_t>(port.port);
       return ProxyTarget{[node, address, number] { return node->dial(address, number); },
-                         fmt::format("{}:{}", address, number), path_of(call)};
+                         fmt::format("{}:{}", address, number), name.https};
     }
   }
   return none;
@@ -113,38 +111,56 @@ Result<ProxyTarget> node_target(Call& call, const ProxyName& name) {
     return error(Code::Unavailable, "node {} serves nothing on port {}", api::quote(name.name),
                  api::quote(name.port));
   return ProxyTarget{[access, number = *port] { return access->dial("127.0.0.1", number); },
-                     fmt::format("{}:{}", name.name, *port), path_of(call)};
+                     fmt::format("{}:{}", name.name, *port), name.https};
 }
 
-std::string request_text(const Request& request, const ProxyTarget& target) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method,
-                                 target.path, target.host);
-  for (const auto& [name, value] : request.headers)
-    if (!is_hop_header(name)) text.append(name).append(": ").append(value).append("\r\n");
-  if (!request.body.empty()) text.append(fmt::format("Content-Length: {}\r\n", request.body.size()));
-  return text.append("\r\n").append(request.body);
+std::string_view query_of(const Request& request) {
+  size_t at = request.target.find('?');
+  return at == std::string::npos ? std::string_view() : std::string_view(request.target).substr(at);
 }
 
-Result<std::string> exchange(const Request& request, const ProxyTarget& target) {
-  TRY_ASSIGN(UniqueFd fd, target.dial());
-  TRY(sys::write_all(fd, request_text(request, target), target.host));
-  std::string answer;
-  while (answer.size() < kMaxAnswer) {
-    pollfd readable{fd.get(), POLLIN, 0};
-    if (::poll(&readable, 1, kAnswerTimeoutMs) == 0)
-      return error(Code::Timeout, "{} does not answer", target.host);
-    TRY_ASSIGN(std::string piece, sys::read_some(fd, 64U << 10, target.host));
-    if (piece.empty()) return answer;
-    answer.append(piece);
+// Pages find their own files relative to a directory, which a path without a "/" at its end is not.
+std::optional<Response> to_directory(const Call& call) {
+  bool reads = call.request.method == "GET" || call.request.method == "HEAD";
+  if (!call.info.rest.empty() || !reads || wants_upgrade(call.request)) return std::nullopt;
+  Reply reply{301, "", {}, nullptr};
+  reply.headers.emplace("Location", fmt::format("{}/{}", written_path(call.request), query_of(call.request)));
+  return Response(std::move(reply));
+}
+
+ProxyPlace place_of(const Call& call, const ProxyTarget& target) {
+  std::string prefix(written_path(call.request));
+  if (prefix.ends_with(call.info.rest)) prefix.resize(prefix.size() - call.info.rest.size());
+  return {std::move(prefix), target.host, std::string(call.request.header("Host"))};
+}
+
+bool is_html(const AnswerHead& head) {
+  auto type = head.headers.find("Content-Type");
+  if (type == head.headers.end()) return false;
+  std::string_view media = std::string_view(type->second).substr(0, type->second.find(';'));
+  return media == "text/html" && !head.headers.contains("Content-Encoding");
+}
+
+std::unique_ptr<BodyFilter> lead_back(AnswerHead& head, const ProxyPlace& place) {
+  if (auto location = head.headers.find("Location"); location != head.headers.end()) {
+    location->second = through_proxy(location->second, place);
+    return nullptr;
   }
-  return error(Code::Unavailable, "the answer of {} is larger than {} bytes", target.host, kMaxAnswer);
+  if (!is_html(head)) return nullptr;
+  return std::make_unique<HtmlLinks>([place](std::string_view url) { return through_proxy(url, place); });
+}
+
+// Compressed pages could not be read: nobody is told that they are welcome.
+bool is_dropped(std::string_view name) { return same_header(name, "Accept-Encoding"); }
+
+Reply unreachable(const Error& why) {
+  return status_reply(error(Code::Unavailable, "error trying to reach service: {}", why.message()));
 }
 
 }  // namespace
 
 Result<ProxyTarget> find_proxy_target(Call& call) {
-  TRY_ASSIGN(ProxyName name, parse_name(call.info.name));
-  if (name.https) return api::bad_request(fmt::format("invalid proxy request {}", api::quote(call.info.name)));
+  TRY_ASSIGN(ProxyName name, parse_name(call.info));
   if (call.info.resource == "pods") return pod_target(call, name);
   if (call.info.resource == "services") return service_target(call, name);
   return node_target(call, name);
@@ -152,7 +168,7 @@ Result<ProxyTarget> find_proxy_target(Call& call) {
 
 Result<std::optional<Response>> node_answer(Call& call) {
   if (call.info.resource != "nodes") return std::optional<Response>();
-  TRY_ASSIGN(ProxyName name, parse_name(call.info.name));
+  TRY_ASSIGN(ProxyName name, parse_name(call.info));
   TRY_ASSIGN(client::Ref<api::Node> node, call.registry.local_client().get<api::Node>({"", name.name}));
   std::string own = std::to_string(node->status.daemonEndpoints.kubeletEndpoint.Port);
   if (!name.port.empty() && name.port != own) return std::optional<Response>();
@@ -162,18 +178,24 @@ Result<std::optional<Response>> node_answer(Call& call) {
   return std::optional<Response>(node_endpoint(call, std::move(access), name.name, path));
 }
 
-Response proxy_request(const Request& request, ProxyTarget target) {
-  StreamReply reply;
-  reply.own_thread = true;
-  reply.late_head = true;  // and never written: the answer comes whole
-  reply.start = [request, target = std::move(target)](std::shared_ptr<StreamSink> sink, std::stop_token) {
-    Result<std::string> text = exchange(request, target);
-    Result<Reply> answer = text.ok() ? parse_answer(text.value()) : Result<Reply>(text.error());
-    if (text.ok() && !answer.ok())
-      answer = error(Code::Unavailable, "error trying to reach service: malformed HTTP response from {}", target.host);
-    sink->answer(answer.ok() ? answer.value() : status_reply(answer.error()));
+Response proxy_request(const Call& call, ProxyTarget target) {
+  if (std::optional<Response> redirect = to_directory(call)) return std::move(*redirect);
+  ProxyPlace place = place_of(call, target);
+  std::string path = call.info.rest.empty() ? "/" : call.info.rest;
+  std::string forwarded;
+  add_header(forwarded, "X-Forwarded-Uri", written_path(call.request));
+  Onward onward;
+  onward.text = onward_request(call.request, path.append(query_of(call.request)), place.request_host, is_dropped, forwarded);
+  onward.connect = [target = std::move(target)](Outbound::Deadline deadline) -> Result<std::unique_ptr<Outbound>> {
+    TRY_ASSIGN(UniqueFd socket, target.dial());
+    auto connection = std::make_unique<Outbound>(std::move(socket), deadline);
+    std::string name = target.host.substr(0, target.host.rfind(':'));
+    if (target.https) TRY(connection->handshake({.name = name, .authorities = "", .verify = false}));
+    return connection;
   };
-  return reply;
+  onward.unreachable = unreachable;
+  onward.look = [place = std::move(place)](AnswerHead& head) { return lead_back(head, place); };
+  return pass_on(call.request, std::move(onward));
 }
 
 }  // namespace skiff::apiserver

@@ -34,7 +34,7 @@ std::string verb_of(const std::string& method) {
 }
 
 // The path from its `from`-th segment on, as it was written.
-std::string tail(const std::string& path, size_t from) {
+std::string tail(std::string_view path, size_t from) {
   size_t at = 0;
   for (size_t i = 0; i <= from && at != path.npos; ++i) {
     at = path.find('/', at);
@@ -42,7 +42,7 @@ std::string tail(const std::string& path, size_t from) {
     while (at + 1 < path.size() && path[at + 1] == '/') ++at;
     if (i < from) ++at;
   }
-  return at == path.npos ? "" : path.substr(at);
+  return at == path.npos ? "" : std::string(path.substr(at));
 }
 
 void take_namespace(std::vector<std::string>& parts, RequestInfo& info, size_t& consumed) {
@@ -55,6 +55,11 @@ void take_namespace(std::vector<std::string>& parts, RequestInfo& info, size_t& 
 }
 
 }  // namespace
+
+std::string_view written_path(const Request& request) {
+  if (!request.target.starts_with('/')) return request.path;  // the absolute form, of proxies
+  return std::string_view(request.target).substr(0, request.target.find('?'));
+}
 
 bool is_true(const Request& request, std::string_view parameter) {
   auto found = request.query.find(parameter);
@@ -87,7 +92,7 @@ RequestInfo parse_request_info(const Request& request) {
   info.resource = parts[0];
   if (parts.size() > 1) info.name = parts[1];
   if (parts.size() > 2) info.subresource = parts[2];
-  if (parts.size() > 3) info.rest = tail(request.path, consumed + 3);
+  if (parts.size() > 3) info.rest = tail(written_path(request), consumed + 3);
   if (info.subresource == "proxy" && info.rest.empty() && request.path.ends_with('/')) info.rest = "/";
   if (info.verb == "get" && (watching || is_true(request, "watch")) && info.subresource.empty())
     info.verb = "watch";

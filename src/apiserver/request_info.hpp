@@ -27,6 +27,9 @@ struct RequestInfo {
 /// Never fails: what is not a resource request is a request for `path`.
 RequestInfo parse_request_info(const Request& request);
 
+/// The path as the client wrote it, still percent-encoded.
+std::string_view written_path(const Request& request);
+
 /// "true", "1" and the like, as Go's strconv.ParseBool; a parameter without a value counts as true.
 bool is_true(const Request& request, std::string_view parameter);
 

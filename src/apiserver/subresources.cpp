@@ -234,7 +234,7 @@ Result<Response> proxy(Call& call) {
   TRY_ASSIGN(std::optional<Response> own, node_answer(call));
   if (own) return std::move(*own);
   TRY_ASSIGN(ProxyTarget target, find_proxy_target(call));
-  return proxy_request(call.request, std::move(target));
+  return proxy_request(call, std::move(target));
 }
 
 }  // namespace skiff::apiserver

@@ -43,8 +43,9 @@ constexpr VerbRow kLogVerbs[] = {{"get", pod_log}};
 constexpr VerbRow kExecVerbs[] = {{"get", pod_exec}, {"create", pod_exec}};
 constexpr VerbRow kAttachVerbs[] = {{"get", pod_attach}, {"create", pod_attach}};
 constexpr VerbRow kPortForwardVerbs[] = {{"get", pod_port_forward}, {"create", pod_port_forward}};
+// OPTIONS is no verb of the API, and has no name for authorisation either.
 constexpr VerbRow kProxyVerbs[] = {
-    {"get", proxy}, {"create", proxy}, {"update", proxy}, {"patch", proxy}, {"delete", proxy}};
+    {"get", proxy}, {"create", proxy}, {"update", proxy}, {"patch", proxy}, {"delete", proxy}, {"", proxy}};
 
 constexpr SubresourceRow kSubresources[] = {
     {"status", kViewVerbs},
@@ -71,7 +72,7 @@ bool lists_word(std::string_view words, std::string_view word) {
 
 Result<Verb> pick(std::span<const VerbRow> rows, std::string_view allowed, std::string_view verb) {
   for (const VerbRow& row : rows)
-    if (row.verb == verb && lists_word(allowed, verb)) return Verb{row.function};
+    if (row.verb == verb && (verb.empty() || lists_word(allowed, verb))) return Verb{row.function};
   return method_not_allowed();
 }
 

@@ -6,7 +6,7 @@
 
 #include "api/status.hpp"
 #include "apiserver/http_answer.hpp"
-#include "apiserver/tls_client.hpp"
+#include "apiserver/outbound.hpp"
 
 namespace skiff::apiserver {
 
@@ -88,7 +88,7 @@ Result<std::string> WebhookClient::post(const registry::WebhookTarget& target, c
     TRY_ASSIGN(UniqueFd fd, target.url.empty()
                                 ? services_.dial({target.service_namespace, target.service_name}, target.service_port)
                                 : dial_url(address, deadline));
-    TlsClient connection(std::move(fd), deadline);
+    Outbound connection(std::move(fd), deadline);
     TRY(connection.handshake({.name = address.host, .authorities = target.ca_bundle}));
     TRY(connection.send(fmt::format("POST {} HTTP/1.1\r\nHost: {}:{}\r\nAccept: application/json\r\n"
                                     "Content-Type: application/json\r\nContent-Length: {}\r\n"

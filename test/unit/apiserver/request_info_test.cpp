@@ -64,7 +64,7 @@ TEST_CASE("what follows a proxy is kept as it was written") {
   }));
   Request request;
   request.method = "GET";
-  request.path = row.path;
+  request.path = request.target = row.path;
   CHECK(parse_request_info(request).rest == row.rest);
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "apiserver/html_links.hpp"
 #include "sys/files.hpp"
 #include "unit/apiserver/test_api.hpp"
 #include "unit/apiserver/test_server.hpp"
@@ -149,9 +150,10 @@ TEST_CASE("a proxied request reaches the pod and its answer comes back") {
   auto row = GENERATE(values<Row>({
       {"plain", "HTTP/1.1 201 Created\r\nX-Pod: yes\r\nConnection: close\r\n\r\nhello", "hello", 201},
       {"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc", 200},
-      {"not http", "garbage", "error trying to reach service: malformed HTTP response from 10.0.0.9:8080",
-       503},
-      {"silent", "", "error trying to reach service: malformed HTTP response from 10.0.0.9:8080", 503},
+      {"not http", "garbage\r\n\r\n", "error trying to reach service: malformed HTTP response", 503},
+      {"silent", "", "error trying to reach service: EOF", 503},
+      {"page", "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 27\r\n\r\n<a href=\"/x\">x</a><br><!--b",
+       "<a href=\"/api/v1/namespaces/default/pods/p/proxy/x\">x</a><br><!--b", 200},
   }));
   DYNAMIC_SECTION(row.name) {
     PodApi test;
@@ -165,14 +167,77 @@ TEST_CASE("a proxied request reaches the pod and its answer comes back") {
     });
     Request request = TestApi::request("GET", kPod + "/proxy/a/b?c=d");
     request.headers.emplace("X-Mine", "1");
+    request.headers.emplace("Accept-Encoding", "gzip");
+    request.headers.emplace("Host", "localhost:8001");
     OnThread proxied(test.api.handle(request));
     proxied.thread.join();
     pod.join();
     CHECK(proxied.sink->wait_for(row.want).find(row.want) != std::string::npos);
     CHECK(test.node->dialled == 8080);
-    CHECK(asked.starts_with("GET /a/b?c=d HTTP/1.1\r\nHost: 10.0.0.9:8080\r\nConnection: close\r\n"));
+    CHECK(asked.starts_with("GET /a/b?c=d HTTP/1.1\r\nHost: localhost:8001\r\nConnection: close\r\n"));
+    CHECK(asked.find("X-Forwarded-Uri: /api/v1/namespaces/default/pods/p/proxy/a/b\r\n") != std::string::npos);
+    CHECK(asked.find("Accept-Encoding") == std::string::npos);
     CHECK(asked.find("X-Mine: 1\r\n") != std::string::npos);
     CHECK(asked.find("secret") == std::string::npos);  // who asked is not the pod's business
+  }
+}
+
+TEST_CASE("a proxied directory without its slash is redirected, other verbs are not") {
+  PodApi test;
+  Reply reply = test.call("GET", kPod + "/proxy?a=b");
+  CHECK(reply.status == 301);
+  CHECK(reply.headers.find("Location")->second == kPod + "/proxy/?a=b");
+  for (const char* verb : {"OPTIONS", "POST", "DELETE", "PUT", "PATCH"})
+    CHECK(std::holds_alternative<StreamReply>(test.api.handle(TestApi::request(verb, kPod + "/proxy"))));
+  CHECK(test.call("OPTIONS", kPod + "/log").status == 405);
+  CHECK(test.message("/api/v1/namespaces/default/pods/ftp:p:80/proxy/") == "invalid pod request \"ftp:p:80\"");
+  CHECK(test.message("/api/v1/namespaces/default/services/https::80/proxy/") ==
+        "invalid service request \"https::80\"");
+}
+
+TEST_CASE("links of proxied pages lead back through the proxy") {
+  struct Row {
+    const char *url, *want;
+  };
+  auto row = GENERATE(values<Row>({
+      {"/x/y?z=/", "/p/proxy/x/y?z=/"},
+      {"x/y", "x/y"},
+      {"", ""},
+      {"#top", "#top"},
+      {"/p/proxy/x", "/p/proxy/x"},
+      {"http://10.0.0.9:80/x", "/p/proxy/x"},
+      {"http://me:8001/x", "http://me:8001/p/proxy/x"},
+      {"//other/x", "//other/x"},
+      {"https://example.com/x", "https://example.com/x"},
+      {"mailto:a@b", "mailto:a@b"},
+      {"http://10.0.0.9:80", "http://10.0.0.9:80"},
+  }));
+  CHECK(through_proxy(row.url, {"/p/proxy", "10.0.0.9:80", "me:8001"}) == row.want);
+}
+
+TEST_CASE("only attributes that are links are rewritten, however the page is cut") {
+  struct Row {
+    const char *page, *want;
+  };
+  auto row = GENERATE(values<Row>({
+      {"<a href=/x>1</a>", "<a href=P/x>1</a>"},
+      {"<A class='k' HREF = '/x'>", "<A class='k' HREF = 'P/x'>"},
+      {"<img src=\"/a>b\" alt='/c'/>", "<img src=\"P/a>b\" alt='/c'/>"},
+      {"<div href=/x>", "<div href=/x>"},
+      {"<!-- <a href=/x> --><a href=/y>", "<!-- <a href=/x> --><a href=P/y>"},
+      {"<script src=/s>if(a<b)'<a href=/x>'</script><a href=/y>", "<script src=P/s>if(a<b)'<a href=/x>'</script><a href=P/y>"},
+      {"<style>a<b</STYLE ><a href=/y>", "<style>a<b</STYLE ><a href=P/y>"},
+      {"a < b <", "a < b <"},
+      {"<a href>", "<a href>"},
+      {"<form action='/go' method=post>", "<form action='P/go' method=post>"},
+  }));
+  auto rewrite = [](std::string_view url) { return "P" + std::string(url); };
+  std::string_view page = row.page;
+  for (size_t cut = 0; cut <= page.size(); ++cut) {
+    HtmlLinks links(rewrite);
+    std::string out = links.feed(page.substr(0, cut));
+    out += links.feed(page.substr(cut));
+    CHECK(out + links.finish() == row.want);
   }
 }
 

@@ -1,4 +1,4 @@
-#include "apiserver/tls_client.hpp"
+#include "apiserver/outbound.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 namespace skiff::apiserver {
 
-struct TlsClient::Session {
+struct Outbound::Session {
   SslContextPtr context{SSL_CTX_new(TLS_client_method())};
   SslPtr ssl;
 };
@@ -59,14 +59,14 @@ void expect(SSL* ssl, const std::string& name) {
 
 }  // namespace
 
-TlsClient::TlsClient(UniqueFd socket, Deadline deadline)
-    : socket_(std::move(socket)), deadline_(deadline), session_(std::make_unique<Session>()) {
+Outbound::Outbound(UniqueFd socket, Deadline deadline)
+    : socket_(std::move(socket)), deadline_(deadline) {
   ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
 }
 
-TlsClient::~TlsClient() = default;
+Outbound::~Outbound() = default;
 
-Status TlsClient::await(short events) const {
+Status Outbound::await(short events) const {
   int timeout = -1;
   if (deadline_ != Deadline::max()) {
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now());
@@ -79,7 +79,7 @@ Status TlsClient::await(short events) const {
 }
 
 template <class Step>
-Result<int> TlsClient::repeat(Step step) {
+Result<int> Outbound::repeat(Step step) {
   for (;;) {
     int result = step();
     if (result > 0) return result;
@@ -92,7 +92,8 @@ Result<int> TlsClient::repeat(Step step) {
   }
 }
 
-Status TlsClient::handshake(const TlsPeer& peer) {
+Status Outbound::handshake(const TlsPeer& peer) {
+  session_ = std::make_unique<Session>();
   SSL_CTX* context = session_->context.get();
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   if (peer.verify) TRY(trust(context, peer.authorities));
@@ -111,36 +112,67 @@ Status TlsClient::handshake(const TlsPeer& peer) {
   return std::move(done).error();
 }
 
-Status TlsClient::send(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    size_t size = std::min<size_t>(text.size() - at, 1U << 20);
-    TRY_ASSIGN(int sent, repeat([&] {
-                 return SSL_write(session_->ssl.get(), text.data() + at, static_cast<int>(size));
-               }));
-    at += static_cast<size_t>(sent);
+Result<int> Outbound::write_some(std::string_view text) {
+  int size = static_cast<int>(std::min<size_t>(text.size(), 1U << 20));
+  if (session_) return repeat([&] { return SSL_write(session_->ssl.get(), text.data(), size); });
+  for (;;) {
+    ssize_t sent = ::send(socket_.get(), text.data(), static_cast<size_t>(size), MSG_NOSIGNAL);
+    if (sent > 0) return static_cast<int>(sent);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return errno_error(errno, "write");
+    TRY(await(POLLOUT));
+  }
+}
+
+Status Outbound::send(std::string_view text) {
+  while (!text.empty()) {
+    TRY_ASSIGN(int sent, write_some(text));
+    text.remove_prefix(static_cast<size_t>(sent));
   }
   return ok();
 }
 
-Result<std::string> TlsClient::receive() {
-  char piece[16384];
-  Result<int> got = repeat([&] { return SSL_read(session_->ssl.get(), piece, sizeof piece); });
-  if (got.ok()) return std::string(piece, static_cast<size_t>(got.value()));
-  if (got.error().code() == Code::Timeout) return std::move(got).error();
-  return std::string();  // closed, with or without TLS's good-bye
+// 0 at the end, with or without TLS's good-bye.
+Result<int> Outbound::read_some(char* into, int size) {
+  if (session_) {
+    Result<int> got = repeat([&] { return SSL_read(session_->ssl.get(), into, size); });
+    if (got.ok() || got.error().code() == Code::Timeout) return got;
+    return 0;
+  }
+  for (;;) {
+    ssize_t got = ::recv(socket_.get(), into, static_cast<size_t>(size), 0);
+    if (got >= 0) return static_cast<int>(got);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return errno_error(errno, "read");
+    TRY(await(POLLIN));
+  }
 }
 
-Result<std::optional<std::string>> TlsClient::receive_now() {
+Result<std::string> Outbound::receive() {
   char piece[16384];
-  int got = SSL_read(session_->ssl.get(), piece, sizeof piece);
-  if (got > 0) return std::optional(std::string(piece, static_cast<size_t>(got)));
-  int why = SSL_get_error(session_->ssl.get(), got);
-  if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return std::optional<std::string>();
-  ERR_clear_error();
-  return std::optional(std::string());
+  TRY_ASSIGN(int got, read_some(piece, sizeof piece));
+  return std::string(piece, static_cast<size_t>(got));
 }
 
-Result<std::string> TlsClient::receive_all(size_t limit) {
+Result<std::optional<std::string>> Outbound::receive_now() {
+  char piece[16384];
+  bool later = false;
+  ssize_t got = 0;
+  if (session_) {
+    int result = SSL_read(session_->ssl.get(), piece, sizeof piece);
+    int why = result > 0 ? SSL_ERROR_NONE : SSL_get_error(session_->ssl.get(), result);
+    later = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
+    if (result <= 0 && !later) ERR_clear_error();
+    got = result;
+  } else {
+    got = ::recv(socket_.get(), piece, sizeof piece, MSG_DONTWAIT);
+    later = got < 0 && (errno == EAGAIN || errno == EINTR);
+  }
+  if (later) return std::optional<std::string>();
+  return std::optional(std::string(piece, static_cast<size_t>(std::max<ssize_t>(got, 0))));
+}
+
+Result<std::string> Outbound::receive_all(size_t limit) {
   std::string all;
   for (;;) {
     TRY_ASSIGN(std::string piece, receive());
@@ -150,6 +182,6 @@ Result<std::string> TlsClient::receive_all(size_t limit) {
   }
 }
 
-void TlsClient::interrupt() { ::shutdown(socket_.get(), SHUT_RDWR); }
+void Outbound::interrupt() { ::shutdown(socket_.get(), SHUT_RDWR); }
 
 }  // namespace skiff::apiserver

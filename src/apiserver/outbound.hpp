@@ -1,5 +1,5 @@
 #pragma once
-// The client's side of TLS, for what the API server calls: webhooks and aggregated API servers.
+// Connections that the API server opens itself: to webhooks, aggregated API servers, and what it proxies to.
 
 #include <chrono>
 #include <memory>
@@ -21,15 +21,16 @@ struct TlsPeer {
   CertificatePair identity = {};  // shown when asked for; may be empty
 };
 
-/// A TLS connection on a socket, every step of which ends by one deadline: Timeout "context deadline exceeded".
-/// One thread at a time, but for interrupt().
-class TlsClient {
+/// A connection on a socket, in the clear until handshake(), every step of which ends by one deadline: Timeout "context
+/// deadline exceeded". One thread at a time, but for interrupt().
+class Outbound {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
 
-  TlsClient(UniqueFd socket, Deadline deadline);
-  ~TlsClient();
+  Outbound(UniqueFd socket, Deadline deadline);
+  ~Outbound();
 
+  /// Speaks TLS from here on.
   Status handshake(const TlsPeer& peer);
   Status send(std::string_view text);
   /// Something of what comes; "" at its end.
@@ -49,10 +50,12 @@ class TlsClient {
   Status await(short events) const;
   template <class Step>
   Result<int> repeat(Step step);
+  Result<int> write_some(std::string_view text);
+  Result<int> read_some(char* into, int size);
 
   UniqueFd socket_;
   Deadline deadline_;
-  std::unique_ptr<Session> session_;
+  std::unique_ptr<Session> session_;  // null in the clear
 };
 
 }  // namespace skiff::apiserver
