@@ -13,7 +13,7 @@ namespace {
 
 struct World : test::ControlledCluster<test::FakeClock> {
   void add_node(const std::string& name, const std::string& zone = "") {
-    create<api::Node>(R"({"metadata":{"name":")" + name + R"(","labels":{"topology.kubernetes.io/zone":")" + zone + R"("}},
+    test::create_ready_node(*this, R"({"metadata":{"name":")" + name + R"(","labels":{"topology.kubernetes.io/zone":")" + zone + R"("}},
       "status":{"conditions":[{"type":"Ready","status":"True"},{"type":"DiskPressure","status":"False"}]}})");
     create<api::Lease>(R"({"metadata":{"name":")" + name + R"(","namespace":"kube-node-lease"},"spec":{"holderIdentity":")" +
                        name + R"("}})");

@@ -38,8 +38,8 @@ std::set<std::string> images(ControlledCluster<>& cluster) {
 
 TEST_CASE("a daemon set puts a pod on every node that fits") {
   ControlledCluster<> cluster;
-  cluster.create<api::Node>(R"({"metadata":{"name":"a"}})");
-  cluster.create<api::Node>(
+  test::create_ready_node(cluster, R"({"metadata":{"name":"a"}})");
+  test::create_ready_node(cluster, 
       R"({"metadata":{"name":"b"},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]}})");
   cluster.create<api::DaemonSet>(set(""));
   auto status = [&] { return cluster.get<api::DaemonSet>("s")->status; };
@@ -54,7 +54,7 @@ TEST_CASE("a daemon set puts a pod on every node that fits") {
             .matchFields.at(0)
             .values == std::vector<std::string>{"a"});
 
-  cluster.create<api::Node>(R"({"metadata":{"name":"c"}})");
+  test::create_ready_node(cluster, R"({"metadata":{"name":"c"}})");
   REQUIRE(cluster.wait_for([&] { return status().numberAvailable == 2; }));
   set_image<api::DaemonSet>(cluster, "a:2");
   REQUIRE(cluster.wait_for([&] {
@@ -144,7 +144,7 @@ TEST_CASE("a revision holds its template") {
 
 TEST_CASE("a surging daemon set keeps the old pod until the new one serves") {
   ControlledCluster<> cluster;
-  for (const char* name : {"a", "b"}) cluster.create<api::Node>(R"({"metadata":{"name":")" + std::string(name) + R"("}})");
+  for (const char* name : {"a", "b"}) test::create_ready_node(cluster, R"({"metadata":{"name":")" + std::string(name) + R"("}})");
   api::DaemonSet daemons = api::from_json<api::DaemonSet>(
       set(R"("updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1,"maxUnavailable":0}},)")).value();
   daemons.spec.template_.metadata.labels["kubelet"] = "none";

@@ -14,7 +14,7 @@
 #include "api/gen/volume.hpp"
 #include "api/pods.hpp"
 #include "controllers/controllers.hpp"
-#include "support/test_cluster.hpp"
+#include "support/nodes.hpp"
 
 namespace skiff::test {
 

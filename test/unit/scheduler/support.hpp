@@ -6,7 +6,7 @@
 #include "api/gen/volume.hpp"
 #include "api/pods.hpp"
 #include "scheduler/scheduler.hpp"
-#include "support/test_cluster.hpp"
+#include "support/nodes.hpp"
 
 namespace skiff::test {
 
@@ -39,11 +39,14 @@ class ScheduledCluster : public TestCluster<Time> {
   }
   /// Creates a node and waits until the scheduler knows it, or a pod created next could be refused first.
   void add_node(const std::string& json) {
-    api::Node node = this->template create<api::Node>(json);
+    const api::Node node = create_ready_node(*this, json);
+    api::Pod tolerant;  // of what the node keeps, so that it shows when the greeting taint is gone for the scheduler too
+    for (const api::Taint& taint : node.spec.taints) tolerant.spec.tolerations.push_back(toleration_of(taint));
     REQUIRE(this->wait_for([&] {
-      auto verdicts = scheduler.explain(api::Pod()).verdicts;
-      return std::any_of(verdicts.begin(), verdicts.end(),
-                         [&](const auto& verdict) { return verdict.node == node.metadata.name; });
+      auto verdicts = scheduler.explain(tolerant).verdicts;
+      return std::any_of(verdicts.begin(), verdicts.end(), [&](const auto& verdict) {
+        return verdict.node == node.metadata.name && verdict.filter != "TaintToleration";
+      });
     }));
   }
   std::string node_of(const std::string& pod) { return this->template get<api::Pod>(pod)->spec.nodeName; }
@@ -62,6 +65,16 @@ class ScheduledCluster : public TestCluster<Time> {
     return message;
   }
 
+ private:
+  static api::Toleration toleration_of(const api::Taint& taint) {
+    api::Toleration toleration;
+    toleration.key = taint.key;
+    toleration.operator_ = "Exists";
+    toleration.effect = taint.effect;
+    return toleration;
+  }
+
+ public:
   scheduler::Scheduler scheduler{{this->client, this->informers, this->clock, this->random}};
 };
 
