@@ -22,6 +22,12 @@ void EventQueue::on_closed(const Error& why) {
   changed_.notify_all();
 }
 
+void EventQueue::on_retired() {
+  MutexLock lock(mutex_);
+  retired_ = true;
+  changed_.notify_all();
+}
+
 void EventQueue::end() {
   MutexLock lock(mutex_);
   ended_ = true;
@@ -35,7 +41,7 @@ void EventQueue::run(registry::EventSink& to, std::stop_token stop) {
     std::optional<Error> why;
     {
       MutexLock lock(mutex_);
-      while (waiting_.empty() && !closed_ && !ended_ && !stop.stop_requested()) clock.wait(mutex_, changed_, stop);
+      while (waiting_.empty() && !closed_ && !retired_ && !ended_ && !stop.stop_requested()) clock.wait(mutex_, changed_, stop);
       if (ended_ || stop.stop_requested()) return;
       if (waiting_.empty()) {
         why = closed_;
@@ -45,6 +51,7 @@ void EventQueue::run(registry::EventSink& to, std::stop_token stop) {
       }
     }
     if (why) return to.on_closed(*why);
+    if (!event) return to.on_retired();
     to.on_event(*event);
   }
 }

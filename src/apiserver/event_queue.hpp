@@ -15,6 +15,7 @@ class EventQueue final : public registry::EventSink {
  public:
   void on_event(const registry::ObjectEvent& event) override;
   void on_closed(const Error& why) override;
+  void on_retired() override;
   /// The reader has left: run() returns.
   void end();
   /// Until the watch is over, end() or `stop`.
@@ -25,6 +26,7 @@ class EventQueue final : public registry::EventSink {
   CondVar changed_;
   std::deque<registry::ObjectEvent> waiting_ GUARDED_BY(mutex_);
   std::optional<Error> closed_ GUARDED_BY(mutex_);
+  bool retired_ GUARDED_BY(mutex_) = false;
   bool ended_ GUARDED_BY(mutex_) = false;
 };
 

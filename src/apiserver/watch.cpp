@@ -54,6 +54,7 @@ class WatchStream final : public registry::EventSink {
     send_error(why);
     sink_->close();
   }
+  void on_retired() override { sink_->close(); }
 
   void send(ObjectEvent::Type type, const registry::Object& object) {
     Result<Chunk> body = write_object(form_, object, SystemClock().wall_now());

@@ -12,8 +12,9 @@ using ValidatingPlugin = Status (*)(const PluginContext&, const Attributes&);
 
 // In kube-apiserver's order.
 constexpr MutatingPlugin kMutating[] = {
-    admit_limit_ranges,  admit_service_account,    admit_priority,      admit_default_tolerations,
-    admit_storage_class, admit_storage_finalizers, admit_runtime_class, admit_ingress_class,
+    admit_limit_ranges,        admit_service_account, admit_node_taint,         admit_priority,
+    admit_default_tolerations, admit_storage_class,   admit_storage_finalizers, admit_runtime_class,
+    admit_ingress_class,
 };
 constexpr ValidatingPlugin kValidating[] = {check_limit_ranges, check_pod_security, check_claim_resize,
                                             check_runtime_class};

@@ -1,9 +1,10 @@
-// Admission plugins for storage and Ingresses: DefaultStorageClass, DefaultIngressClass, StorageObjectInUseProtection,
+// Admission plugins for nodes, storage and Ingresses: TaintNodesByCondition, DefaultStorageClass, DefaultIngressClass, StorageObjectInUseProtection,
 // PersistentVolumeClaimResize.
 
 #include <algorithm>
 
 #include "api/gen/networking.hpp"
+#include "api/gen/nodes.hpp"
 #include "api/gen/storage.hpp"
 #include "api/gen/volume.hpp"
 #include "registry/admission_plugins.hpp"
@@ -11,6 +12,7 @@
 namespace skiff::registry {
 namespace {
 
+constexpr char kNotReady[] = "node.kubernetes.io/not-ready";
 constexpr char kOldClassAnnotation[] = "volume.beta.kubernetes.io/storage-class";
 
 template <class T>
@@ -36,6 +38,18 @@ void add_finalizer(api::ObjectMeta& metadata, const char* finalizer) {
 }
 
 }  // namespace
+
+Status admit_node_taint(const PluginContext&, Attributes& attributes) {
+  auto* node = created<api::Node>(attributes);
+  if (node == nullptr) return ok();
+  auto known = [](const api::Taint& taint) { return taint.key == kNotReady && taint.effect == "NoSchedule"; };
+  if (std::ranges::any_of(node->spec.taints, known)) return ok();
+  api::Taint taint;
+  taint.key = kNotReady;
+  taint.effect = "NoSchedule";
+  node->spec.taints.push_back(std::move(taint));
+  return ok();
+}
 
 Status admit_storage_class(const PluginContext& context, Attributes& attributes) {
   auto* claim = created<api::PersistentVolumeClaim>(attributes);

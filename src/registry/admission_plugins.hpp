@@ -25,6 +25,8 @@ Status admit_runtime_class(const PluginContext& context, Attributes& attributes)
 Status check_runtime_class(const PluginContext& context, const Attributes& attributes);
 
 // admission_defaults.cpp
+/// TaintNodesByCondition: a node gets no pods before somebody has seen it ready.
+Status admit_node_taint(const PluginContext& context, Attributes& attributes);
 Status admit_storage_class(const PluginContext& context, Attributes& attributes);
 Status admit_ingress_class(const PluginContext& context, Attributes& attributes);
 /// StorageObjectInUseProtection.

@@ -83,6 +83,8 @@ Result<Requeue> CustomResources::reconcile(const ObjectKey& key) {
   Result<Ref<Crd>> live = client_.get<Crd>(key);
   if (!live.ok() && live.error().code() == Code::NotFound) {
     retire(key.name);
+    end_watches(key.name);
+    kinds_.erase(key.name);
     return Requeue::never();
   }
   TRY(live);
@@ -110,8 +112,13 @@ Status CustomResources::publish(const Crd& crd) {
   auto known = shown_.find(crd.metadata.name);
   if (known != shown_.end() && known->second == shown) return ok();
   TRY_ASSIGN(Publication publication, publication_of(crd));
-  kinds_[crd.metadata.name] = publication.resource->kind;
+  const api::KindInfo* kind = publication.resource->kind;
   registry_.publish(crd.metadata.name, std::move(publication));
+  // The beginning of a deletion counts as a generation, too, but watchers are to see the instances go.
+  bool same_shape = known != shown_.end() && known->second.uid == shown.uid &&
+                    (known->second.generation == shown.generation || shown.terminating);
+  if (!same_shape) end_watches(crd.metadata.name);
+  kinds_[crd.metadata.name].push_back(kind);
   shown_[crd.metadata.name] = std::move(shown);
   return ok();
 }
@@ -149,10 +156,13 @@ Result<Publication> CustomResources::publication_of(const Crd& crd) {
   return publication;
 }
 
+void CustomResources::end_watches(const std::string& name) {
+  for (const api::KindInfo* kind : std::exchange(kinds_[name], {})) registry_.end_watches(*kind);
+}
+
 void CustomResources::retire(const std::string& name) {
   last_ones_.erase(name);
   shown_.erase(name);
-  kinds_.erase(name);
   registry_.retire(name);
 }
 
@@ -163,8 +173,8 @@ Status CustomResources::clean(const Ref<Crd>& crd) {
   // One that never was established has no instances anybody could have made.
   if (!is_condition_true(*crd, "Established")) return let_go(crd);
   TRY(publish(*crd));
-  wait_for_instances(name, *kinds_.at(name));
-  TRY_ASSIGN(size_t left, remove_instances(*kinds_.at(name)));
+  wait_for_instances(name, *kinds_.at(name).back());
+  TRY_ASSIGN(size_t left, remove_instances(*kinds_.at(name).back()));
   if (left == 0) {
     retire(name);
     return let_go(crd);

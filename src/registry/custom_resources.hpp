@@ -45,6 +45,7 @@ class CustomResources final : public client::Reconciler {
   Status publish(const Crd& crd);
   Result<Publication> publication_of(const Crd& crd);
   void retire(const std::string& name);
+  void end_watches(const std::string& name);
   Status settle_names(const client::Ref<Crd>& crd);
   Status clean(const client::Ref<Crd>& crd);
   /// How many instances are left.
@@ -58,7 +59,7 @@ class CustomResources final : public client::Reconciler {
   Random& random_;
   WebhookCaller* webhooks_;
   std::map<std::string, Shown> shown_;                                      // the worker's
-  std::map<std::string, const api::KindInfo*> kinds_;                       // of what is shown, as stored
+  std::map<std::string, std::vector<const api::KindInfo*>> kinds_;          // shown, or still watched: the last is newest
   std::map<std::string, std::unique_ptr<client::AnyInformer>> last_ones_;   // of definitions being emptied
   client::AnyInformer any_definitions_;
   client::Informer<Crd> definitions_;

@@ -11,6 +11,7 @@
 #include "registry/admission.hpp"
 #include "registry/local_client.hpp"
 #include "registry/paging.hpp"
+#include "registry/running_watches.hpp"
 #include "registry/usage_source.hpp"
 #include "registry/write.hpp"
 
@@ -24,7 +25,8 @@ std::string Resource::key(const client::ObjectKey& key) const {
 
 Registry::Registry(store::Store& store, Clock& clock, Random& random, const ServiceRangeOptions& ranges)
     : store_(store), clock_(clock), random_(random), ranges_(std::make_shared<ServiceRanges>(ranges)),
-      usage_(std::make_shared<UsageSource>()), resources_(all_resources(ranges_, usage_)), local_client_(client_for("kube-apiserver")) {
+      usage_(std::make_shared<UsageSource>()), resources_(all_resources(ranges_, usage_)),
+      watches_(std::make_unique<RunningWatches>()), local_client_(client_for("kube-apiserver")) {
   for (const Resource& resource : resources_) built_in_.push_back({&resource, resource.kind, nullptr, resource.strategy.warning});
   other_versions_ = other_versions(resources_);
   {
@@ -101,6 +103,8 @@ void Registry::retire(const std::string& name) {
   MutexLock lock(publishing_);
   if (published_.erase(name) > 0) serve_all();
 }
+
+void Registry::end_watches(const api::KindInfo& kind) { watches_->retire(kind); }
 
 namespace {
 

@@ -33,6 +33,7 @@ struct Draft {
 };
 
 class Admission;
+class RunningWatches;
 struct Attributes;
 
 struct ListQuery {
@@ -66,6 +67,8 @@ class EventSink {
   virtual ~EventSink() = default;
   virtual void on_event(const ObjectEvent& event) = 0;
   virtual void on_closed(const Error& why) = 0;
+  /// What is watched is served no more, or in another shape: who wants to go on must watch anew. On any thread.
+  virtual void on_retired() {}
 };
 
 /// A running watch; destroying it ends it.
@@ -113,6 +116,9 @@ class Registry {
   /// watches under way go on with what they found.
   void publish(const std::string& name, Publication publication);
   void retire(const std::string& name);
+  /// Ends clients' watches of what was published as `kind`. Events of changes before the caller's own last write, and of
+  /// what the caller has been told of, have reached them.
+  void end_watches(const api::KindInfo& kind);
 
   /// Decodes a request body of `kind`, checks apiVersion and kind, applies defaults. Unknown and duplicate fields are
   /// an error or a warning as the context says. BadRequest in kube-apiserver's words.
@@ -218,6 +224,7 @@ class Registry {
   const Authorizer* authorizer_ = &always_allow();
   const TokenAuthenticator* token_authenticator_ = nullptr;
   const client::CertificateAuthority* certificates_ = nullptr;
+  std::unique_ptr<RunningWatches> watches_;
   std::unique_ptr<client::Client> local_client_;
   std::unique_ptr<Admission> admission_;
 };

@@ -26,7 +26,7 @@ using client::Ref;
 // ---- scale
 
 template <class T>
-api::Scale scale_of(const T& object, std::string selector) {
+api::Scale scale_from(const T& object, std::string selector) {
   api::Scale scale;
   scale.metadata.name = object.metadata.name;
   scale.metadata.namespace_ = object.metadata.namespace_;
@@ -59,25 +59,38 @@ bool visit_scalable(const api::KindInfo& kind, Visit visit) {
   return true;
 }
 
-AnyRef scale_view(const api::KindInfo& kind, const AnyRef& object) {
-  AnyRef scale;
-  visit_scalable(kind, [&]<class T>() {
-    const T& typed = *static_cast<const T*>(object.get());
-    scale = AnyRef(Ref<api::Scale>(std::make_shared<api::Scale>(scale_of(typed, selector_text(typed)))));
-  });
-  return scale;
-}
-
 Error no_scale(const Resource& resource) {
   return error(Code::NotFound, "the server could not find the requested resource ({}/scale)", resource.kind->plural);
 }
 
 }  // namespace
 
+AnyRef scale_of(const Resource& resource, const AnyRef& object) {
+  AnyRef scale;
+  if (resource.kind->type->open) {
+    Result<AnyRef> custom = custom_scale(*resource.kind, object);
+    return custom.ok() ? custom.value() : scale;
+  }
+  visit_scalable(*resource.kind, [&]<class T>() {
+    const T& typed = *static_cast<const T*>(object.get());
+    scale = AnyRef(Ref<api::Scale>(std::make_shared<api::Scale>(scale_from(typed, selector_text(typed)))));
+  });
+  return scale;
+}
+
+Status set_replicas(const Resource& resource, Draft& object, std::int32_t replicas) {
+  if (resource.kind->type->open)
+    return set_custom_replicas(*resource.kind, *static_cast<api::CustomObject*>(object.value.get()), replicas);
+  bool scalable = visit_scalable(*resource.kind, [&]<class T>() {
+    static_cast<T*>(object.value.get())->spec.replicas = replicas;
+  });
+  return scalable ? ok() : Status(no_scale(resource));
+}
+
 Result<AnyRef> Registry::get_scale(const Resource& resource, const ObjectKey& key) const {
   TRY_ASSIGN(Object object, get(resource, key));
   if (resource.kind->type->open) return custom_scale(*resource.kind, object.any());
-  AnyRef scale = scale_view(*resource.kind, object.any());
+  AnyRef scale = scale_of(resource, object.any());
   if (!scale) return no_scale(resource);
   return scale;
 }
@@ -97,16 +110,10 @@ Result<AnyRef> Registry::update_scale(const Resource& resource, const ObjectKey&
     const std::string& wanted = scale.metadata.resourceVersion;
     if (!wanted.empty() && wanted != current.metadata().resourceVersion)
       return api::stale_update(*resource.kind, key.name);
-    if (resource.kind->type->open)
-      return set_custom_replicas(*resource.kind, *static_cast<api::CustomObject*>(next.value.get()),
-                                 scale.spec.replicas);
-    bool scalable = visit_scalable(*resource.kind, [&]<class T>() {
-      static_cast<T*>(next.value.get())->spec.replicas = scale.spec.replicas;
-    });
-    return scalable ? ok() : Status(no_scale(resource));
+    return set_replicas(resource, next, scale.spec.replicas);
   }));
   if (resource.kind->type->open) return custom_scale(*resource.kind, updated.any());
-  return scale_view(*resource.kind, updated.any());
+  return scale_of(resource, updated.any());
 }
 
 Result<AnyRef> Registry::patch_scale(const Resource& resource, const ObjectKey& key, client::PatchType type,

@@ -1,5 +1,6 @@
 #include "registry/paging.hpp"
 #include "registry/registry.hpp"
+#include "registry/running_watches.hpp"
 
 namespace skiff::registry {
 namespace {
@@ -8,11 +9,13 @@ namespace {
 // added and one that ceases to was deleted.
 class FilteredWatch final : public ObjectWatch, public store::WatchSink {
  public:
-  FilteredWatch(const Resource& resource, ListQuery query, EventSink& sink)
-      : resource_(resource), query_(std::move(query)), all_(selects_all(query_)), sink_(sink) {}
+  FilteredWatch(const Resource& resource, ListQuery query, EventSink& sink, RunningWatches& running)
+      : resource_(resource), query_(std::move(query)), all_(selects_all(query_)), sink_(sink), running_(running) {}
+  ~FilteredWatch() override { running_.remove(*resource_.kind, sink_); }
 
   Status start(store::Store& store, store::Revision after) {
     TRY_ASSIGN(watch_, store.watch(list_prefix(resource_, query_), after, *this));
+    running_.add(*resource_.kind, sink_);
     return ok();
   }
 
@@ -49,6 +52,7 @@ class FilteredWatch final : public ObjectWatch, public store::WatchSink {
   const ListQuery query_;
   const bool all_;
   EventSink& sink_;
+  RunningWatches& running_;
   std::unique_ptr<store::Watch> watch_;  // last: no event arrives once it is gone
 };
 
@@ -58,7 +62,7 @@ Result<std::unique_ptr<ObjectWatch>> Registry::watch(const Resource& resource, c
                                                      store::Revision after, EventSink& sink) const {
   TRY(check_fields(resource, query.fields));
   if (after > store_.revision()) return too_large(after, store_.revision());
-  auto watch = std::make_unique<FilteredWatch>(resource, query, sink);
+  auto watch = std::make_unique<FilteredWatch>(resource, query, sink, *watches_);
   Status started = watch->start(store_, after);
   if (!started.ok() && started.error().code() == Code::Gone) return too_old(after, store_.compacted());
   TRY(std::move(started));

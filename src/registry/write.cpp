@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/defaults.hpp"
+#include "api/gen/autoscaling.hpp"
 #include "api/json.hpp"
 #include "api/patch.hpp"
 #include "registry/admission.hpp"
@@ -180,6 +181,24 @@ bool unchanged(const Draft& next, const AnyRef& current) {
   return false;
 }
 
+// What admission sees of a change: the object, or of one of /scale the Scale.
+struct Judged {
+  AnyRef old;
+  Draft scale = {};  // no value: the object itself
+
+  Draft* draft(Draft& next) { return scale.value ? &scale : &next; }
+  Status settle(const Resource& resource, Draft& next) const {
+    if (!scale.value) return ok();
+    return set_replicas(resource, next, static_cast<const api::Scale*>(scale.value.get())->spec.replicas);
+  }
+};
+
+Judged judged_change(const Resource& resource, const std::string& subresource, const Draft& next, const AnyRef& old) {
+  AnyRef scale = subresource == "scale" ? scale_of(resource, next.any()) : AnyRef();
+  if (!scale) return {old};
+  return {scale_of(resource, old), {&scale.kind(), scale.kind().type->ops->copy(scale.get())}};
+}
+
 }  // namespace
 
 Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, const std::string& subresource,
@@ -193,8 +212,10 @@ Result<Object> Registry::mutate(const Resource& resource, const ObjectKey& key, 
     if (!next.tracked && subresource != "binding")
       track_update(resource, {next, old, subresource}, context, strategy.now);
     // A binding was admitted as what it is.
-    Attributes attributes{Operation::Update, resource, subresource, key, &next, old, strategy};
+    Judged judged = judged_change(resource, subresource, next, old);
+    Attributes attributes{Operation::Update, resource, subresource, key, judged.draft(next), judged.old, strategy};
     if (subresource != "binding") TRY(admission_->mutate(attributes));
+    TRY(judged.settle(resource, next));
     TRY(prepare_update(resource, next, old.get(), subresource, strategy));
     if (resource.strategy.allocate && subresource.empty())
       TRY(resource.strategy.allocate(next.value.get(), old.get(), strategy));

@@ -21,6 +21,11 @@ Status check_preconditions(const Resource& resource, const api::ObjectMeta& want
 /// Whether something still holds an object whose deletion has begun.
 bool is_held(const Resource& resource, const Draft& draft);
 
+/// What `resource`'s /scale shows of `object`; null when it has none.
+AnyRef scale_of(const Resource& resource, const AnyRef& object);
+/// The count that a Scale wishes, set in the object itself. NotFound when it has no scale.
+Status set_replicas(const Resource& resource, Draft& object, std::int32_t replicas);
+
 /// How often a lost compare-and-swap is tried again.
 inline constexpr int kMaxAttempts = 64;
 

@@ -1,4 +1,4 @@
-// Namespaces, nodes, ConfigMaps, Secrets, Events.
+// Namespaces, nodes, ConfigMaps, Secrets.
 
 #include "api/gen/core.hpp"
 
@@ -133,30 +133,6 @@ void validate_secret(const api::Secret& secret, const api::Secret* old, api::Fie
 
 std::map<std::string, std::string> secret_fields(const api::Secret& secret) { return {{"type", secret.type}}; }
 
-// ---- events
-
-std::map<std::string, std::string> event_fields(const api::Event& event) {
-  const api::ObjectReference& about = event.involvedObject;
-  return {{"involvedObject.kind", about.kind},
-          {"involvedObject.namespace", about.namespace_},
-          {"involvedObject.name", about.name},
-          {"involvedObject.uid", about.uid},
-          {"involvedObject.apiVersion", about.apiVersion},
-          {"involvedObject.resourceVersion", about.resourceVersion},
-          {"involvedObject.fieldPath", about.fieldPath},
-          {"reason", event.reason},
-          {"reportingComponent", event.reportingComponent},
-          {"source", event.source.component.empty() ? event.reportingComponent : event.source.component},
-          {"type", event.type}};
-}
-
-void validate_event(const api::Event& event, const api::Event*, api::FieldErrors& errors) {
-  bool cluster_scoped = event.involvedObject.namespace_.empty();
-  if (!cluster_scoped && event.involvedObject.namespace_ != event.metadata.namespace_)
-    errors.invalid("involvedObject.namespace", api::quote(event.involvedObject.namespace_),
-                   "does not match event.namespace");
-}
-
 }  // namespace
 
 Resource namespaces() {
@@ -191,14 +167,6 @@ Resource secrets() {
   rules.prepare_update = merge_string_data_on_update;
   rules.validate = validate_secret;
   rules.selectable_fields = secret_fields;
-  return define(rules);
-}
-
-Resource events() {
-  Rules<api::Event> rules;
-  rules.validate = validate_event;
-  rules.selectable_fields = event_fields;
-  rules.create_on_update = true;
   return define(rules);
 }
 

@@ -301,3 +301,38 @@ TEST_CASE("protobuf bodies are read like JSON ones") {
   request.body = "k8s\x01 not protobuf";
   CHECK(test.call(request).status == 400);
 }
+
+TEST_CASE("events are held to the rules of the version that their writer speaks") {
+  TestApi test;
+  auto refusal = [&](const char* path, const char* event) {
+    Reply reply = test.call("POST", path, event);
+    return reply.status == 201 ? std::string() : json::parse(*reply.body)["message"].get<std::string>();
+  };
+  const char* core = "/api/v1/namespaces/default/events";
+  const char* events = "/apis/events.k8s.io/v1/namespaces/default/events";
+  CHECK(refusal(core, R"({"metadata":{"name":"a"},"involvedObject":{"namespace":"default"}})") == "");
+  CHECK(refusal(core, R"({"metadata":{"name":"b"},"involvedObject":{"namespace":"other"}})") ==
+        "Event \"b\" is invalid: involvedObject.namespace: Invalid value: \"other\": does not match event.namespace");
+  CHECK(refusal(core, R"({"metadata":{"name":"b"},"eventTime":"2020-01-01T00:00:00.000000Z","action":"a","reason":"r",
+                          "reportingInstance":"i","involvedObject":{"namespace":"default"}})") ==
+        "Event \"b\" is invalid: [reportingComponent: Required value, reportingComponent: Invalid value: \"\": name part must be "
+        "non-empty, reportingComponent: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', "
+        "and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+        "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')]");
+  const char* whole = R"({"metadata":{"name":"c"},"eventTime":"2020-01-01T00:00:00.000000Z","action":"a","reason":"r","type":"Normal",
+      "reportingController":"me","reportingInstance":"i","regarding":{"namespace":"default"}})";
+  CHECK(refusal(events, whole) == "");
+  CHECK(refusal(events, R"({"metadata":{"name":"d"},"regarding":{"namespace":"default"},"deprecatedCount":2})") ==
+        "Event \"d\" is invalid: [eventTime: Required value, type: Invalid value: \"\": has invalid value: , "
+        "count: Invalid value: \"\": needs to be unset]");
+  auto patch = [&](const std::string& path, const char* body) {
+    Request request = TestApi::request("PATCH", path, body);
+    request.headers.erase("Content-Type");
+    request.headers.emplace("Content-Type", "application/merge-patch+json");
+    return test.call(request).status;
+  };
+  CHECK(patch(std::string(events) + "/c", R"({"reason":"other"})") == 422);
+  CHECK(patch(std::string(events) + "/c", R"({"series":{"count":1,"lastObservedTime":"2020-01-01T00:00:01.000000Z"}})") == 422);
+  CHECK(patch(std::string(events) + "/c", R"({"series":{"count":2,"lastObservedTime":"2020-01-01T00:00:01.000000Z"}})") == 200);
+  CHECK(patch(std::string(core) + "/c", R"({"reason":"other"})") == 200);
+}

@@ -7,6 +7,8 @@
 
 #include "api/gen/admissionregistration.hpp"
 #include "api/gen/core.hpp"
+#include "api/gen/autoscaling.hpp"
+#include "api/gen/nodes.hpp"
 #include "api/gen/node.hpp"
 #include "api/gen/pod.hpp"
 #include "api/gen/volume.hpp"
@@ -286,6 +288,47 @@ TEST_CASE("a mutating webhook changes what is written and a validating one refus
   CHECK(cluster.client.remove<api::ConfigMap>({"default", "good"}).ok());
   CHECK(cluster.hooks.asked.back()["operation"] == "DELETE");
   CHECK(cluster.hooks.asked.back()["oldObject"]["metadata"]["name"] == "good");
+}
+
+TEST_CASE("a webhook for scales sees a Scale, and may change how many", "[webhooks]") {
+  Hooked cluster;
+  cluster.create<api::ReplicationController>(
+      R"({"metadata":{"name":"r"},"spec":{"replicas":1,"selector":{"a":"b"},"template":{"metadata":{"labels":{"a":"b"}},
+          "spec":{"containers":[{"name":"c","image":"i"}]}}}})");
+  const char* rule =
+      R"("operations":["UPDATE"],"apiGroups":[""],"apiVersions":["v1"],"resources":["replicationcontrollers/scale"])";
+  cluster.configure<Mutating>("halves", "", rule);
+  cluster.configure<Validating>("looks", "", rule);
+  cluster.hooks.answers["https://halves"] = [](const json& request) {
+    int wanted = request["object"]["spec"]["replicas"];
+    return Hooked::patch({{{"op", "replace"}, {"path", "/spec/replicas"}, {"value", wanted / 2}}});
+  };
+  cluster.hooks.answers["https://looks"] = [](const json&) -> json { return {{"allowed", true}}; };
+  const registry::Resource& resource = cluster.registry.of(api::kind_of<api::ReplicationController>());
+  registry::RequestContext context;
+  auto scaled = cluster.registry.patch_scale(resource, {"default", "r"}, client::PatchType::Merge,
+                                             R"({"spec":{"replicas":8}})", context);
+  REQUIRE(scaled.ok());
+  CHECK(cluster.get<api::ReplicationController>("r")->spec.replicas == 4);
+  const json& seen = cluster.hooks.asked.back();
+  CHECK(seen["kind"] == json{{"group", "autoscaling"}, {"version", "v1"}, {"kind", "Scale"}});
+  CHECK(seen["object"]["spec"]["replicas"] == 4);
+  CHECK(seen["oldObject"]["spec"]["replicas"] == 1);
+  CHECK(seen["oldObject"]["kind"] == "Scale");
+}
+
+TEST_CASE("a new node is tainted until somebody has seen it ready", "[admission]") {
+  Fixture cluster;
+  cluster.create<api::Node>(R"({"metadata":{"name":"n"}})");
+  auto node = cluster.client.get<api::Node>({"", "n"});
+  REQUIRE(node.ok());
+  REQUIRE(node.value()->spec.taints.size() == 1);
+  CHECK(node.value()->spec.taints[0].key == "node.kubernetes.io/not-ready");
+  CHECK(node.value()->spec.taints[0].effect == "NoSchedule");
+  api::Node ready = *node.value();
+  ready.spec.taints.clear();
+  CHECK(cluster.client.update(ready).ok());
+  CHECK(cluster.client.get<api::Node>({"", "n"}).value()->spec.taints.empty());
 }
 
 TEST_CASE("a webhook that cannot be asked fails the request, or not", "[webhooks]") {

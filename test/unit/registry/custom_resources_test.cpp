@@ -385,6 +385,56 @@ TEST_CASE("a definition goes when its last instance has gone") {
   CHECK(c.registry.find("example.com", "v1", "widgets") == nullptr);
 }
 
+namespace {
+
+struct Watching final : EventSink {
+  void on_event(const ObjectEvent& event) override {
+    std::lock_guard lock(mutex);
+    seen += event.type == ObjectEvent::Type::Added ? "+" : event.type == ObjectEvent::Type::Deleted ? "-" : "~";
+  }
+  void on_closed(const Error&) override {}
+  void on_retired() override {
+    std::lock_guard lock(mutex);
+    seen += ".";
+  }
+  std::string text() {
+    std::lock_guard lock(mutex);
+    return seen;
+  }
+  std::mutex mutex;
+  std::string seen;
+};
+
+}  // namespace
+
+TEST_CASE("watches end with their definition, after the last event, and when it changes shape") {
+  Cluster c;
+  c.establish(definition());
+  const Resource& first = *c.served().resource;
+  auto watch = [&](const Resource& resource, EventSink& sink) {
+    auto started = c.registry.watch(resource, {}, c.registry.revision(), sink);
+    REQUIRE(started.ok());
+    return std::move(started).value();
+  };
+  Watching early, late, others, over;
+  auto watching_early = watch(first, early);
+  auto watching_others = watch(c.registry.of(api::kind_of<api::ConfigMap>()), others);
+  REQUIRE(c.create(widget("w", R"({"size":1})")).ok());
+  ObjectKey key{"", "widgets.example.com"};
+  Crd changed = *c.client.get<Crd>(key).value();
+  changed.spec.versions[0].deprecated = true;
+  changed.spec.versions[0].deprecationWarning = "old";
+  REQUIRE(c.client.update(changed).ok());
+  CHECK(c.wait_for([&] { return early.text() == "+."; }));
+  auto watching_late = watch(*c.served().resource, late);
+  REQUIRE(c.client.remove<Crd>(key).ok());
+  CHECK(c.wait_for([&] { return late.text().ends_with("."); }));
+  CHECK(late.text() == "-.");
+  CHECK(others.text().empty());
+  auto watching_over = watch(first, over);  // by one who found it while it was served
+  CHECK(over.text() == ".");
+}
+
 TEST_CASE("what was established is served again after a restart") {
   Cluster c;
   c.establish(definition());
