@@ -84,7 +84,19 @@ Chunk table_of_one(const Form& form, const client::AnyRef& object, const std::st
   return table_of(form, object.kind(), {{object, json}}, metadata, now);
 }
 
-Chunk protobuf_list(const Form& form, const registry::ListPage& page) {
+// An object in the version that the client speaks, from its stored form.
+Result<client::AnyRef> as_served(const Form& form, const std::string& json) {
+  std::shared_ptr<void> value = form.served->kind->type->ops->make();
+  TRY(api::decode_json(json, *form.served->kind->type, value.get()));
+  return client::AnyRef(*form.served->kind, std::move(value));
+}
+
+Result<client::AnyRef> converted(const Form& form, const std::string& stored) {
+  TRY_ASSIGN(std::string json, registry::in_version(*form.served, stored));
+  return as_served(form, json);
+}
+
+Result<Chunk> protobuf_list(const Form& form, const registry::ListPage& page) {
   if (form.kind == Form::Kind::Metadata) {
     std::vector<client::Ref<api::ObjectMeta>> held;  // decoded values live at least until they are written
     std::vector<const api::ObjectMeta*> items;
@@ -96,6 +108,9 @@ Chunk protobuf_list(const Form& form, const registry::ListPage& page) {
   std::vector<client::AnyRef> held;  // decoded values live at least until they are written
   for (const registry::Object& item : page.items) {
     held.push_back(item.any());
+    if (converts(form)) {
+      TRY_ASSIGN(held.back(), converted(form, item.json()));
+    }
     list.items.push_back(held.back().get());
   }
   return chunk(api::encode_protobuf_list(list, metadata_of(page)));
@@ -105,12 +120,6 @@ bool is_protobuf(const MediaType& type) { return type.type == api::kProtobufType
 
 // Each version of a custom resource has columns of its own, which look into its own shape.
 bool columns_follow_version(const Form& form) { return converts(form) && form.served->kind->type->open; }
-
-Result<client::AnyRef> as_served(const Form& form, const std::string& json) {
-  std::shared_ptr<void> value = form.served->kind->type->ops->make();
-  TRY(api::decode_json(json, *form.served->kind->type, value.get()));
-  return client::AnyRef(*form.served->kind, std::move(value));
-}
 
 }  // namespace
 
@@ -145,8 +154,9 @@ bool prefers_protobuf(const Request& request) {
 }
 
 Result<Form> negotiate(const Request& request, const registry::ServedKind& served) {
-  // Other versions and kinds without field numbers are told in JSON only.
-  bool numbered = served.conversion == nullptr && api::has_protobuf(*served.kind->type);
+  // Kinds without field numbers, and versions that have another's type, are told in JSON only.
+  bool whole = served.conversion == nullptr || served.has_own_type();
+  bool numbered = whole && !served.kind->type->open && api::has_protobuf(*served.kind->type);
   for (const MediaType& type : parse_accept(request.header("Accept"))) {
     Form form;
     form.served = &served;
@@ -176,6 +186,10 @@ Result<Form> negotiate(const Request& request, const registry::ServedKind& serve
 }
 
 Result<Chunk> write_object(const Form& form, const registry::Object& object, WallTime now) {
+  if (form.protobuf && form.kind == Form::Kind::Object && converts(form)) {
+    TRY_ASSIGN(client::AnyRef seen, converted(form, object.json()));
+    return write_object(form, seen, now);
+  }
   if (form.protobuf) return write_object(form, object.any(), now);
   if (form.kind == Form::Kind::Metadata)
     return Chunk(std::make_shared<std::string>(partial_metadata(*object.metadata(), form.version)));

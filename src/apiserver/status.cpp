@@ -99,33 +99,40 @@ api::MetaStatus status_of(const Error& error) {
 
 }  // namespace
 
-std::string status_document(const Error& error) { return api::to_json(status_of(error)); }
+namespace {
 
-std::string status_protobuf(const Error& error) {
-  api::MetaStatus status = status_of(error);
+std::string protobuf_of(const api::MetaStatus& status) {
   return api::encode_protobuf(api::type_of<api::MetaStatus>(), &status);
 }
 
+Reply reply_of(int code, const api::MetaStatus& status, bool protobuf) {
+  if (!protobuf) return json_reply(code, api::to_json(status));
+  return {code, std::string(api::kProtobufType), {}, std::make_shared<std::string>(protobuf_of(status))};
+}
+
+}  // namespace
+
+std::string status_document(const Error& error) { return api::to_json(status_of(error)); }
+
+std::string status_protobuf(const Error& error) { return protobuf_of(status_of(error)); }
+
 Reply status_reply(const Error& error, bool protobuf) {
-  Reply reply = protobuf ? Reply{http_status(error.code()), std::string(api::kProtobufType), {},
-                                 std::make_shared<std::string>(status_protobuf(error))}
-                         : json_reply(http_status(error.code()), status_document(error));
+  Reply reply = reply_of(http_status(error.code()), status_of(error), protobuf);
   const api::StatusDetail* detail = api::detail_of(error);
   if (detail != nullptr && detail->retry_after_seconds > 0)
     reply.headers.emplace("Retry-After", std::to_string(detail->retry_after_seconds));
   return reply;
 }
 
-std::string success_document(std::string_view name, std::string_view group, std::string_view plural,
-                             std::string_view uid) {
+Reply success_reply(int code, const DoneTo& object, bool protobuf) {
   api::MetaStatus status;
   status.status = "Success";
   api::StatusDetails& details = status.details.emplace();
-  details.name = name;
-  details.group = group;
-  details.kind = plural;
-  details.uid = uid;
-  return api::to_json(status);
+  details.name = object.name;
+  details.group = object.group;
+  details.kind = object.plural;
+  details.uid = object.uid;
+  return reply_of(code, status, protobuf);
 }
 
 Reply json_reply(int status, std::string body) {

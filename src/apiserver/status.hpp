@@ -15,9 +15,12 @@ std::string status_document(const Error& error);
 std::string status_protobuf(const Error& error);
 Reply status_reply(const Error& error, bool protobuf = false);
 
-/// The Status that says that a deletion was done.
-std::string success_document(std::string_view name, std::string_view group, std::string_view plural,
-                             std::string_view uid);
+/// The object that something was done to, as a Status names it.
+struct DoneTo {
+  std::string_view name, group, plural, uid;
+};
+/// The Status that says that it was done.
+Reply success_reply(int code, const DoneTo& object, bool protobuf);
 
 Reply json_reply(int status, std::string body);
 

@@ -6,6 +6,7 @@
 #include "api/gen/autoscaling.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/pod.hpp"
+#include "api/protobuf.hpp"
 #include "api/status.hpp"
 #include "apiserver/proxy.hpp"
 #include "apiserver/remote.hpp"
@@ -185,6 +186,7 @@ Result<Response> create_subresource(Call& call) {
              call.registry.create_subresource(call.resource, call.key(), call.info.subresource,
                                               std::move(draft), call.context));
   call.form = {};
+  call.form.protobuf = prefers_protobuf(call.request) && api::has_protobuf(*result.kind().type);
   return answer(call, 201, result);
 }
 

@@ -200,7 +200,7 @@ Result<Response> create_object(Call& call) {
   std::string where = call.resource.kind->namespaced ? call.info.namespace_ : "";
   TRY_ASSIGN(Object object, call.registry.create(call.resource, where, std::move(draft), call.context));
   if (call.resource.strategy.answers_status)
-    return Response(json_reply(201, success_document("", "", "", "")));
+    return Response(success_reply(201, {}, call.form.protobuf));
   return answer(call, 201, object);
 }
 
@@ -236,8 +236,8 @@ Result<Response> delete_object(Call& call) {
              call.registry.remove(call.resource, call.key(), options, call.context));
   if (!removal.gone || call.resource.strategy.returns_deleted) return answer(call, 200, removal.object);
   const api::KindInfo& kind = *call.served.kind;
-  return Response(json_reply(
-      200, success_document(call.info.name, kind.group, kind.plural, removal.object.metadata()->uid)));
+  std::string uid = removal.object.metadata()->uid;
+  return Response(success_reply(200, {call.info.name, kind.group, kind.plural, uid}, call.form.protobuf));
 }
 
 Result<Response> delete_collection(Call& call) {

@@ -3,6 +3,9 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "api/gen/events.hpp"
+#include "api/gen/meta.hpp"
+#include "api/protobuf.hpp"
 #include "unit/apiserver/test_api.hpp"
 
 using namespace skiff;
@@ -335,4 +338,29 @@ TEST_CASE("events are held to the rules of the version that their writer speaks"
   CHECK(patch(std::string(events) + "/c", R"({"series":{"count":1,"lastObservedTime":"2020-01-01T00:00:01.000000Z"}})") == 422);
   CHECK(patch(std::string(events) + "/c", R"({"series":{"count":2,"lastObservedTime":"2020-01-01T00:00:01.000000Z"}})") == 200);
   CHECK(patch(std::string(core) + "/c", R"({"reason":"other"})") == 200);
+}
+
+TEST_CASE("versions with a type of their own are told in protobuf too, and so is success") {
+  TestApi test;
+  constexpr const char* kProtobuf = "application/vnd.kubernetes.protobuf, application/json";
+  const std::string events = "/apis/events.k8s.io/v1/namespaces/default/events";
+  REQUIRE(test.call("POST", events, R"({"metadata":{"name":"c"},"eventTime":"2020-01-01T00:00:00.000000Z","action":"a","reason":"r",
+      "type":"Normal","note":"n","reportingController":"me","reportingInstance":"i","regarding":{"namespace":"default"}})").status == 201);
+  Reply binary = test.call_as(kProtobuf, events + "/c");
+  CHECK(binary.content_type == "application/vnd.kubernetes.protobuf");
+  auto text = api::json_from_protobuf(*binary.body, api::type_of<api::EventsEvent>());
+  REQUIRE(text.ok());
+  CHECK(json::parse(text.value())["note"] == "n");
+  CHECK(json::parse(text.value()) == json::parse(*test.call("GET", events + "/c").body));
+  Reply list = test.call_as(kProtobuf, events);
+  CHECK(list.body->find("events.k8s.io/v1") != std::string::npos);
+  CHECK(list.body->find("EventList") != std::string::npos);
+  // The old Deployment has today's type, but was another message: JSON.
+  CHECK(test.call_as(kProtobuf, "/apis/apps/v1beta1/deployments").content_type == "application/json");
+  Request removal = TestApi::request("DELETE", events + "/c");
+  removal.headers.erase("Accept");
+  removal.headers.emplace("Accept", kProtobuf);
+  Reply removed = test.call(removal);
+  CHECK(removed.content_type == "application/vnd.kubernetes.protobuf");
+  CHECK(json::parse(api::json_from_protobuf(*removed.body, api::type_of<api::MetaStatus>()).value())["status"] == "Success");
 }
