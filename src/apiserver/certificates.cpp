@@ -72,11 +72,14 @@ Status set_random_serial(X509* certificate) {
   return ok();
 }
 
+// A cluster that was made while the clock was wrong by a time zone outlives its being set right.
+constexpr long kBackdate = 24 * 60 * 60;
+
 void set_validity(X509* certificate, Validity validity) {
   time_t from = std::chrono::system_clock::to_time_t(
       std::chrono::time_point_cast<std::chrono::system_clock::duration>(validity.from));
   long seconds = std::chrono::duration_cast<std::chrono::seconds>(validity.span).count();
-  X509_time_adj(X509_getm_notBefore(certificate), -60, &from);
+  X509_time_adj(X509_getm_notBefore(certificate), -kBackdate, &from);
   X509_time_adj(X509_getm_notAfter(certificate), seconds, &from);
 }
 

@@ -151,7 +151,8 @@ Result<std::string> key_id_of(EVP_PKEY* key) {
 
 Status check_times(const json& document, WallTime now) {
   if (document.at("exp").get<std::int64_t>() <= seconds_of(now)) return refused("token has expired");
-  if (document.value("nbf", std::int64_t{0}) > seconds_of(now)) return refused("token is not valid yet");
+  constexpr std::int64_t kLeeway = 60;  // between clocks, as Kubernetes' library has it
+  if (document.value("nbf", std::int64_t{0}) > seconds_of(now) + kLeeway) return refused("token is not valid yet");
   return ok();
 }
 

@@ -48,6 +48,13 @@ std::vector<std::string> serve_arguments(const Options& options) {
 
 std::string profile_flag(const ClusterConfig& config) { return config.name == "skiff" ? "" : " -p " + config.name; }
 
+// A cluster whose place in the user's file cannot be written is there all the same.
+void use_context(const ClusterConfig& config) {
+  Result<std::string> merged = cluster::merge_user_kubeconfig(config);
+  if (!merged.ok()) fmt::print(stderr, "skiff: warning: {}\n", merged.error().message());
+  else fmt::print(stderr, "kubectl now uses context '{}' of {}.\n", cluster::context_name(config), merged.value());
+}
+
 }  // namespace
 
 int start(const Options& options) {
@@ -58,6 +65,7 @@ int start(const Options& options) {
   cluster::Paths paths(config);
   if (pid_t pid = cluster::running_process(paths); pid != 0) {
     fmt::print(stderr, "Cluster '{}' is already running (process {}).\n", config.name, pid);
+    use_context(config);
     return kDone;
   }
   ProgressLine progress;
@@ -69,10 +77,8 @@ int start(const Options& options) {
     return fail(started.error(), fmt::format("`skiff delete{}` removes what there is of it; the log is {}.",
                                              profile_flag(config), paths.log()));
   }
-  Result<std::string> merged = cluster::merge_user_kubeconfig(config);
   progress.finish(fmt::format("cluster '{}' is ready", config.name));
-  if (!merged.ok()) fmt::print(stderr, "skiff: warning: {}\n", merged.error().message());
-  else fmt::print(stderr, "kubectl now uses context '{}' of {}.\n", cluster::context_name(config), merged.value());
+  use_context(config);
   return kDone;
 }
 

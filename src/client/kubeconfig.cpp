@@ -46,6 +46,15 @@ std::string emit(const YAML::Node& root) {
   return std::string(out.c_str()) + "\n";
 }
 
+constexpr char kAuthority[] = "certificate-authority-data";
+
+YAML::Node user_of(const KubeconfigEntry& entry) {
+  YAML::Node user;
+  user["client-certificate-data"] = base64_encode(entry.certificate);
+  user["client-key-data"] = base64_encode(entry.key);
+  return user;
+}
+
 YAML::Node find(const YAML::Node& list, const std::string& name) {
   if (list.IsSequence())
     for (const YAML::Node& item : list)
@@ -57,23 +66,35 @@ YAML::Node find(const YAML::Node& list, const std::string& name) {
 
 Result<std::string> merge_kubeconfig(const std::string& text, const KubeconfigEntry& entry) {
   TRY_ASSIGN(YAML::Node root, parse(text));
-  YAML::Node cluster, user, context;
-  cluster["certificate-authority-data"] = base64_encode(entry.authority);
+  YAML::Node cluster, context;
+  cluster[kAuthority] = base64_encode(entry.authority);
   cluster["server"] = entry.server;
-  user["client-certificate-data"] = base64_encode(entry.certificate);
-  user["client-key-data"] = base64_encode(entry.key);
   context["cluster"] = entry.name;
   context["user"] = entry.name;
   root["apiVersion"] = "v1";
   root["kind"] = "Config";
   put(root, "clusters", named(entry.name, "cluster", cluster));
   put(root, "contexts", named(entry.name, "context", context));
-  put(root, "users", named(entry.name, "user", user));
+  put(root, "users", named(entry.name, "user", user_of(entry)));
   root["current-context"] = entry.name;
   return emit(root);
 }
 
 std::string kubeconfig_text(const KubeconfigEntry& entry) { return merge_kubeconfig("", entry).value(); }
+
+Result<std::string> renewed_kubeconfig(const std::string& text, const KubeconfigEntry& entry) {
+  TRY_ASSIGN(YAML::Node root, parse(text));
+  try {
+    YAML::Node cluster = find(root["clusters"], entry.name), user = find(root["users"], entry.name);
+    if (!cluster.IsDefined() || !user.IsDefined()) return text;
+    YAML::Node authority = cluster["cluster"][kAuthority];
+    if (!authority || authority.as<std::string>() != base64_encode(entry.authority)) return text;
+  } catch (const YAML::Exception& problem) {
+    return error(Code::Invalid, "kubeconfig: {}", problem.what());
+  }
+  put(root, "users", named(entry.name, "user", user_of(entry)));
+  return emit(root);
+}
 
 Result<std::string> without_kubeconfig(const std::string& text, const std::string& name) {
   TRY_ASSIGN(YAML::Node root, parse(text));
@@ -93,7 +114,7 @@ Result<KubeconfigEntry> read_kubeconfig(const std::string& text) {
     YAML::Node user = find(root["users"], context["user"].as<std::string>())["user"];
     auto decoded = [](const YAML::Node& node) { return base64_decode(node.as<std::string>()).value_or(""); };
     entry.server = cluster["server"].as<std::string>();
-    entry.authority = decoded(cluster["certificate-authority-data"]);
+    entry.authority = decoded(cluster[kAuthority]);
     entry.certificate = decoded(user["client-certificate-data"]);
     entry.key = decoded(user["client-key-data"]);
     return entry;

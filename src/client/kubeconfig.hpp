@@ -23,6 +23,10 @@ std::string kubeconfig_text(const KubeconfigEntry& entry);
 /// Invalid: `text` is not a kubeconfig.
 Result<std::string> merge_kubeconfig(const std::string& text, const KubeconfigEntry& entry);
 
+/// Gives the entry its new certificate and key where `text` has it, of this very cluster; everything else stays, the
+/// current context too.
+Result<std::string> renewed_kubeconfig(const std::string& text, const KubeconfigEntry& entry);
+
 /// Takes the entry of that name out of `text`; the current context is unset when it was this one.
 Result<std::string> without_kubeconfig(const std::string& text, const std::string& name);
 

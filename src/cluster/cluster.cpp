@@ -99,7 +99,10 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
              }));
   kubeconfig = kubeconfig_text();
   TRY(write_kubeconfig());
-  plane->keep_certificates_fresh(settings, [this] { return write_kubeconfig(); });
+  plane->keep_certificates_fresh(settings, [this]() -> Status {
+    TRY(write_kubeconfig());
+    return cluster::renew_user_kubeconfigs(settings.config);
+  });
   TRY(cluster::bootstrap_objects(plane->client(), settings, plane->identity()));
   progress("API server answers");
   manager_client = plane->registry().client_for("kube-controller-manager");

@@ -1,6 +1,7 @@
 #include "cluster/kubeconfig.hpp"
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "api/json.hpp"
 #include "base/encoding.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 std::string user_file() {
   const char* variable = std::getenv("KUBECONFIG");
-  if (variable && *variable) return split(variable, ':')[0];
+  if (variable && *variable) return std::filesystem::absolute(split(variable, ':')[0]).string();
   const char* home = std::getenv("HOME");
   return std::string(home && *home ? home : "/root") + "/.kube/config";
 }
@@ -21,6 +22,13 @@ std::string user_file() {
 Result<std::string> read_or_empty(const std::string& path) {
   if (!sys::exists(path)) return std::string();
   return sys::read_file(path);
+}
+
+Status remember_user(const Paths& paths, const std::string& path) {
+  TRY_ASSIGN(std::string users, read_or_empty(paths.kubeconfig_users()));
+  for (const std::string& known : split(users, '\n'))
+    if (known == path) return ok();
+  return sys::replace_file(paths.kubeconfig_users(), users + path + "\n", 0600);
 }
 
 }  // namespace
@@ -37,7 +45,21 @@ Result<std::string> merge_user_kubeconfig(const ClusterConfig& config) {
   Result<std::string> merged = client::merge_kubeconfig(present, entry);
   if (!merged.ok()) return std::move(merged).error().in(path);
   TRY(sys::replace_file(path, merged.value(), 0600));
+  TRY(remember_user(Paths(config), path));
   return path;
+}
+
+Status renew_user_kubeconfigs(const ClusterConfig& config) {
+  TRY_ASSIGN(client::KubeconfigEntry entry, read_cluster_kubeconfig(config));
+  TRY_ASSIGN(std::string users, read_or_empty(Paths(config).kubeconfig_users()));
+  for (const std::string& path : split(users, '\n')) {
+    if (path.empty() || !sys::exists(path)) continue;
+    TRY_ASSIGN(std::string present, sys::read_file(path));
+    Result<std::string> renewed = client::renewed_kubeconfig(present, entry);
+    if (!renewed.ok()) return std::move(renewed).error().in(path);
+    if (renewed.value() != present) TRY(sys::replace_file(path, renewed.value(), 0600));
+  }
+  return ok();
 }
 
 Status forget_user_kubeconfig(const ClusterConfig& config) {

@@ -17,6 +17,8 @@ std::string context_name(const ClusterConfig& config);
 /// Merges the cluster into the user's file ($KUBECONFIG's first, else ~/.kube/config) and makes it the current
 /// context; returns the file's path.
 Result<std::string> merge_user_kubeconfig(const ClusterConfig& config);
+/// Renews the credentials in every file that the cluster was merged into, as far as they still have it.
+Status renew_user_kubeconfigs(const ClusterConfig& config);
 /// Takes it out again. A user file that does not exist is fine.
 Status forget_user_kubeconfig(const ClusterConfig& config);
 

@@ -25,6 +25,7 @@ class Paths {
   std::string database() const { return root_ + "/store.db"; }
   std::string pki() const { return root_ + "/pki"; }
   std::string kubeconfig() const { return root_ + "/kubeconfig"; }
+  std::string kubeconfig_users() const { return root_ + "/kubeconfig.users"; }  // files that have a copy, a line each
   std::string log() const { return root_ + "/skiff.log"; }
   std::string node_records() const { return root_ + "/nodes.list"; }
   std::string volumes() const { return root_ + "/volumes"; }

@@ -23,6 +23,9 @@ check "the context" "$(k config current-context)" skiff
 contains "status" "$("$SKIFF" status)" "api:        ready"
 contains "node list" "$("$SKIFF" node list | tr -s " ")" "skiff Ready control-plane running 10.243.0.2"
 contains "a second start" "$("$SKIFF" start 2>&1)" "is already running"
+other=$SKIFF_HOME/other-kubeconfig
+KUBECONFIG=$other "$SKIFF" start 2>/dev/null
+contains "... serves whoever asks" "$(kubectl --kubeconfig="$other" get nodes -o name)" "node/skiff"
 contains "the same directory served twice" "$("$SKIFF" serve 2>&1)" "is already run by process"
 contains "version" "$("$SKIFF" version)" "Kubernetes v1.36"
 contains "skiff kubectl" "$("$SKIFF" kubectl get namespaces -o name)" "namespace/kube-system"

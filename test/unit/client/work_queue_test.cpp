@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "base/encoding.hpp"
 #include "client/kubeconfig.hpp"
 #include "support/fake_clock.hpp"
 
@@ -64,6 +65,16 @@ TEST_CASE("kubeconfig entries are merged and taken out again") {
   CHECK(read_kubeconfig(merged).value().key == "KEY");
   CHECK(read_kubeconfig(merged).value().server == entry.server);
   CHECK(merge_kubeconfig(merged, entry).value() == merged);
+  // Renewal changes the credentials of this cluster alone, and nobody's current context.
+  KubeconfigEntry renewed = entry, foreign = entry;
+  renewed.certificate = "new";
+  foreign.authority = "another cluster of that name";
+  std::string elsewhere = merge_kubeconfig(merged, {"other", "https://o", "a", "c", "k"}).value();
+  std::string after = renewed_kubeconfig(elsewhere, renewed).value();
+  CHECK(after.find(base64_encode("new")) != after.npos);
+  CHECK(after.find("current-context: other") != after.npos);
+  CHECK(renewed_kubeconfig(elsewhere, foreign).value() == elsewhere);
+  CHECK(renewed_kubeconfig(mine, renewed).value() == mine);
   std::string without = without_kubeconfig(merged, "skiff").value();
   CHECK(without.find("skiff") == std::string::npos);
   CHECK(without.find("name: other") != std::string::npos);
