@@ -3,6 +3,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "api/gen/apiextensions.hpp"
+#include "api/protobuf_choices.hpp"
 #include "api/status.hpp"
 #include "api/values.hpp"
 #include "base/encoding.hpp"
@@ -131,6 +133,26 @@ Result<json> string_list(std::string_view message) {
 Result<json> message_json(std::string_view message, const api::TypeInfo& type, const std::string& prefix,
                           int depth);
 
+Result<json> choice_json(std::string_view message, SchemaChoice choice, int depth) {
+  json schema, items = json::array(), allows = false;
+  const std::uint64_t schema_at = choice == SchemaChoice::Bool ? 2 : 1;
+  for (WireReader reader(message); !reader.done();) {
+    TRY_ASSIGN(WireField field, reader.next());
+    if (field.number == schema_at && field.delimited) {
+      TRY_ASSIGN(schema, message_json(field.bytes, type_of<JSONSchemaProps>(), "", depth));
+    } else if (field.number == 1) {
+      allows = field.integer != 0;
+    } else if (field.number == 2 && choice == SchemaChoice::Strings) {
+      items.push_back(field.bytes);
+    } else if (field.number == 2) {
+      TRY_ASSIGN(json item, message_json(field.bytes, type_of<JSONSchemaProps>(), "", depth));
+      items.push_back(std::move(item));
+    }
+  }
+  if (!schema.is_null()) return schema;
+  return choice == SchemaChoice::Bool ? allows : items;
+}
+
 Result<json> value_json(const api::FieldInfo& info, const WireField& field, int depth) {
   switch (info.value) {
     case api::ValueKind::String:
@@ -165,7 +187,8 @@ Result<json> value_json(const api::FieldInfo& info, const WireField& field, int 
     case api::ValueKind::IntOrString:
       return int_or_string(field.bytes);
     case api::ValueKind::Raw:
-      return raw_json(field.bytes);
+      return choice_of(info) == SchemaChoice::None ? raw_json(field.bytes)
+                                                   : choice_json(field.bytes, choice_of(info), depth + 1);
     case api::ValueKind::Struct:
       return message_json(field.bytes, info.type(), "", depth + 1);
     case api::ValueKind::StringList:
@@ -228,7 +251,7 @@ Result<json> message_json(std::string_view message, const api::TypeInfo& type, c
     std::string path = prefix + std::to_string(field.number);
     bool embedded = false;
     for (const api::FieldInfo& info : type.fields) {
-      if (path == info.proto) {
+      if (path == number_of(info)) {
         TRY(take_field(object, info, field, depth));
       } else if (std::string_view(info.proto).starts_with(path + ".")) {
         embedded = true;

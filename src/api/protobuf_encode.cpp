@@ -4,9 +4,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "api/gen/apiextensions.hpp"
 #include "api/gen/meta.hpp"
+#include "api/json.hpp"
 #include "api/presence.hpp"
 #include "api/protobuf.hpp"
+#include "api/protobuf_choices.hpp"
 #include "api/values.hpp"
 
 namespace skiff::api {
@@ -146,7 +149,7 @@ class Encoder {
       case ValueKind::MicroTime: return time(number, *static_cast<const MicroTime*>(value));
       case ValueKind::Quantity: return wrapped(number, static_cast<const Quantity*>(value)->text());
       case ValueKind::IntOrString: return int_or_string(number, *static_cast<const IntOrString*>(value));
-      case ValueKind::Raw: return wrapped(number, static_cast<const Raw*>(value)->json);
+      case ValueKind::Raw: return raw(number, choice_of(field), static_cast<const Raw*>(value)->json);
       case ValueKind::Struct: {
         size_t before = out.size();
         message(field.type(), value);
@@ -159,6 +162,31 @@ class Encoder {
         return out.close(number, out.size() - before);
       }
     }
+  }
+
+  void raw(unsigned number, SchemaChoice choice, const std::string& json) {
+    if (choice == SchemaChoice::None) return wrapped(number, json);
+    size_t before = out.size();
+    nlohmann::json document = nlohmann::json::parse(json, nullptr, false);
+    if (document.is_array()) {
+      for (auto item = document.rbegin(); item != document.rend(); ++item)
+        choice == SchemaChoice::Array ? schema(2, *item) : out.text(2, item->is_string() ? item->get<std::string>() : "");
+    } else if (choice == SchemaChoice::Bool) {
+      if (document.is_object()) schema(2, document);
+      out.integer(1, document.is_boolean() && !document.get<bool>() ? 0 : 1);
+    } else {
+      schema(1, document);
+    }
+    out.close(number, out.size() - before);
+  }
+
+  // What is no schema, as nothing but a mistaken validation lets through, is an empty one.
+  void schema(unsigned number, const nlohmann::json& document) {
+    JSONSchemaProps props;
+    if (!decode_document(document, type_of<JSONSchemaProps>(), &props).ok()) props = {};
+    size_t before = out.size();
+    message(type_of<JSONSchemaProps>(), &props);
+    out.close(number, out.size() - before);
   }
 
   static std::uint64_t sign_extended(std::int64_t value) { return static_cast<std::uint64_t>(value); }

@@ -1,10 +1,13 @@
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
+#include "api/gen/apiextensions.hpp"
 #include "api/gen/core.hpp"
 #include "api/gen/meta.hpp"
 #include "api/gen/pod.hpp"
 #include "api/json.hpp"
 #include "api/protobuf.hpp"
+#include "api/protobuf_choices.hpp"
 
 using namespace skiff;
 using namespace skiff::api;
@@ -42,7 +45,8 @@ std::string sample(const FieldInfo& field, int depth) {
     case ValueKind::MicroTime: return R"("2026-01-02T03:04:05.000006Z")";
     case ValueKind::Quantity: return R"("150m")";
     case ValueKind::IntOrString: return depth % 2 == 0 ? "8080" : R"("http")";
-    case ValueKind::Raw: return R"({"a":[1,null,"x"]})";
+    case ValueKind::Raw:  // schemas, where protobuf has a message of their own
+      return choice_of(field) == SchemaChoice::None ? R"({"a":[1,null,"x"]})" : R"({"type":"object"})";
     case ValueKind::Struct: return sample_object(field.type(), depth + 1);
     case ValueKind::StringList: return R"(["x",""])";
   }
@@ -77,6 +81,25 @@ TEST_CASE("every kind with numbers survives protobuf") {
     ++tried;
   }
   CHECK(tried > 60);
+}
+
+TEST_CASE("what is one thing or another in a schema survives protobuf") {
+  const char* schema = GENERATE(R"({"items":{"type":"string","items":{"type":"integer"}}})",
+                                R"({"items":[{"type":"string"},{"type":"integer"}]})", R"({"additionalProperties":true})",
+                                R"({"additionalProperties":false})", R"({"additionalItems":{"maxLength":3}})",
+                                R"({"dependencies":{"a":["b","c"],"d":{"type":"object"}}})",
+                                R"({"default":null,"enum":["a",1],"example":{"x":[]}})");
+  CustomResourceDefinition before, after;
+  CustomResourceDefinitionVersion& version = before.spec.versions.emplace_back();
+  version.schema.emplace().openAPIV3Schema.emplace() = from_json<JSONSchemaProps>(schema).value();
+  const TypeInfo& type = type_of<CustomResourceDefinition>();
+  Result<std::string> json = json_from_protobuf(encode_protobuf(type, &before), type);
+  REQUIRE(json.ok());
+  REQUIRE(decode_json(json.value(), type, &after).ok());
+  auto written = [](const CustomResourceDefinition& crd) {
+    return nlohmann::json::parse(to_json(*crd.spec.versions.at(0).schema->openAPIV3Schema));
+  };
+  CHECK(written(after) == written(before));
 }
 
 TEST_CASE("protobuf is what Kubernetes writes") {
