@@ -48,6 +48,13 @@ bool is_held(const Resource& resource, const Draft& draft) {
 
 namespace {
 
+// A custom object that came in another version than the stored one has been judged by its own version's schema when it
+// was converted; the stored version's is none of its writer's business.
+bool is_judged(const Resource& resource, const StrategyContext& context) {
+  const std::string& spoken = context.request.api_version;
+  return resource.kind->type->open && !spoken.empty() && spoken != resource.kind->api_version();
+}
+
 // Fills in what the creator may not choose and checks the rest.
 Status prepare_create(const Resource& resource, Draft& draft, StrategyContext& context) {
   const Strategy& strategy = resource.strategy;
@@ -57,7 +64,7 @@ Status prepare_create(const Resource& resource, Draft& draft, StrategyContext& c
   if (strategy.prepare_create) TRY(strategy.prepare_create(draft.value.get(), context));
   api::FieldErrors errors;
   validate_metadata(resource, draft.metadata(), nullptr, errors);
-  if (strategy.validate) strategy.validate(draft.value.get(), nullptr, errors);
+  if (strategy.validate && !is_judged(resource, context)) strategy.validate(draft.value.get(), nullptr, errors);
   if (!errors.empty()) return api::invalid(*resource.kind, draft.metadata().name, errors);
   if (strategy.warn) strategy.warn(draft.value.get(), nullptr, context.request.warnings);
   return ok();
@@ -141,13 +148,14 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
   const Strategy& strategy = resource.strategy;
   const api::ObjectMeta& old_metadata = *static_cast<const api::ObjectMeta*>(old);
   keep_identity(next.metadata(), old_metadata);
+  const bool judged = is_judged(resource, context);
   api::FieldErrors errors;
   if (subresource == "status") {
     next.metadata().ownerReferences = old_metadata.ownerReferences;
     if (strategy.copy_spec) strategy.copy_spec(next.value.get(), old);
     if (strategy.prepare_status_update) TRY(strategy.prepare_status_update(next.value.get(), old, context));
     validate_metadata(resource, next.metadata(), &old_metadata, errors);
-    if (strategy.validate_status) strategy.validate_status(next.value.get(), old, errors);
+    if (strategy.validate_status && !judged) strategy.validate_status(next.value.get(), old, errors);
   } else {
     if (strategy.copy_status && subresource.empty()) strategy.copy_status(next.value.get(), old);
     if (strategy.prepare_update && subresource.empty()) TRY(strategy.prepare_update(next.value.get(), old, context));
@@ -158,7 +166,7 @@ Status prepare_update(const Resource& resource, Draft& next, const void* old, co
     if (wish && strategy.counts_generation && !strategy.same_spec(next.value.get(), old))
       next.metadata().generation = old_metadata.generation + 1;
     validate_metadata(resource, next.metadata(), &old_metadata, errors);
-    if (strategy.validate && (subresource.empty() || subresource == "scale"))
+    if (strategy.validate && !judged && (subresource.empty() || subresource == "scale"))
       strategy.validate(next.value.get(), old, errors);
     if (strategy.validate_subresource && !subresource.empty())
       strategy.validate_subresource(next.value.get(), old, subresource, errors);

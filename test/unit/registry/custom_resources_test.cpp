@@ -300,6 +300,13 @@ TEST_CASE("an object is seen in every version") {
   Json now = c.get("a").value();
   CHECK(now["apiVersion"] == "example.com/v1");
   CHECK(now["spec"] == Json::parse(R"({"size":1,"color":"green"})"));
+  // Who speaks a version is held to the schema of that version, not to the stored one's.
+  Json small = widget("b", R"({"color":"green"})");
+  RequestContext context;
+  context.api_version = "example.com/v1beta1";
+  small["apiVersion"] = context.api_version;
+  CHECK(c.create(small, context, "v1beta1").ok());
+  CHECK(message(c.create(widget("c", R"({"color":"green"})"))).find("spec.size: Required value") != std::string::npos);
 }
 
 TEST_CASE("a changed schema defaults what was stored before") {
