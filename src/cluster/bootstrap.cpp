@@ -6,6 +6,7 @@
 #include "api/gen/service.hpp"
 #include "api/gen/storage.hpp"
 #include "apiserver/default_policy.hpp"
+#include "base/encoding.hpp"
 #include "controllers/volume_directories.hpp"
 #include "proxy/ingress_routes.hpp"
 
@@ -81,6 +82,32 @@ api::StorageClass standard_class() {
   return object;
 }
 
+// Where the addresses of Services come from.
+api::ServiceCIDR service_cidr(const Settings& settings) {
+  api::ServiceCIDR object;
+  object.metadata.name = "kubernetes";
+  object.metadata.finalizers = {"networking.k8s.io/service-cidr-finalizer"};
+  object.spec.cidrs = split(settings.config.service_cidr, ',');
+  return object;
+}
+
+Status publish_service_cidr(client::Client& client, const Settings& settings) {
+  const api::ServiceCIDR cidr = service_cidr(settings);
+  TRY(ensure(client, cidr));
+  auto mark_ready = [](api::ServiceCIDR& present) {
+    if (!present.status.conditions.empty()) return false;
+    api::Condition& ready = present.status.conditions.emplace_back();
+    ready.type = "Ready";
+    ready.status = "True";
+    ready.lastTransitionTime = api::Time::from(SystemClock().wall_now());
+    ready.message = "Kubernetes default Service CIDR is ready";
+    return true;
+  };
+  Result<client::Ref<api::ServiceCIDR>> marked =
+      client.update_with_retry<api::ServiceCIDR>(client::key_of(cidr), mark_ready, true);
+  return marked.ok() ? ok() : Status(marked.error());
+}
+
 // Ingresses without a class get this one.
 api::IngressClass ingress_class() {
   api::IngressClass object;
@@ -137,6 +164,7 @@ Status bootstrap_objects(client::Client& client, const Settings& settings, const
   tasks.push_back([&] { return ensure(client, standard_class()); });
   tasks.push_back([&] { return ensure(client, ingress_class()); });
   tasks.push_back([&] { return publish_authentication(client, identity); });
+  tasks.push_back([&] { return publish_service_cidr(client, settings); });
   return client::run_together(tasks);
 }
 

@@ -25,6 +25,7 @@ Controllers::Controllers(const Uses& uses, const ControllersOptions& options)
   all_.push_back(node_lifecycle(context, options.node_grace));
   all_.push_back(taint_eviction(context));
   all_.push_back(api_service(context));
+  all_.push_back(service_addresses(context));
   all_.push_back(jobs(context));
   all_.push_back(daemon_sets(context));
   all_.push_back(stateful_sets(context));

@@ -28,6 +28,8 @@ std::unique_ptr<Controller> role_aggregation(const Context& context);
 std::unique_ptr<Controller> certificates(const Context& context, const client::CertificateAuthority& authority);
 /// Keeps Service default/kubernetes and its endpoints.
 std::unique_ptr<Controller> api_service(const Context& context);
+/// Keeps an IPAddress for each address of a Service.
+std::unique_ptr<Controller> service_addresses(const Context& context);
 std::unique_ptr<Controller> endpoints(const Context& context);
 std::unique_ptr<Controller> endpoint_slices(const Context& context);
 std::unique_ptr<Controller> endpoint_mirroring(const Context& context);
