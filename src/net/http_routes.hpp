@@ -26,6 +26,7 @@ struct HttpQuestion {
 /// Servers that can take a request, in turn.
 struct HttpBackends {
   std::vector<Endpoint> endpoints;
+  bool http2 = false;  // they speak HTTP/2 without TLS (h2c), such as servers of gRPC
   mutable std::atomic<std::uint32_t> turn{0};
 };
 

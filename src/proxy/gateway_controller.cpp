@@ -1,7 +1,5 @@
 #include "proxy/gateway_controller.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 
 #include "api/custom_object.hpp"
@@ -50,18 +48,18 @@ api::GatewayHttpRouteStatus joined(const api::GatewayHttpRouteStatus& before,
 
 }  // namespace
 
-std::map<ObjectKey, net::Ipv4> plan_gateway_addresses(std::vector<Ref<api::GatewayObject>> gateways,
+std::map<ObjectKey, net::Address> plan_gateway_addresses(std::vector<Ref<api::GatewayObject>> gateways,
                                                       const net::Cidr& range,
-                                                      const std::set<net::Ipv4>& reserved) {
+                                                      const std::set<net::Address>& reserved) {
   std::sort(gateways.begin(), gateways.end(), [](const auto& a, const auto& b) {
     return std::tuple(a->metadata.creationTimestamp, client::key_of(*a)) <
            std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
   });
-  std::set<net::Ipv4> taken = reserved;
-  std::map<ObjectKey, net::Ipv4> plan;
+  std::set<net::Address> taken = reserved;
+  std::map<ObjectKey, net::Address> plan;
   for (const auto& gateway : gateways)
     for (const api::GatewayAddress& said : gateway->status.addresses) {
-      Result<net::Ipv4> address = net::parse_ipv4(said.value);
+      Result<net::Address> address = net::parse_address(said.value);
       bool kept = address.ok() && range.contains(address.value()) &&
                   !plan.contains(client::key_of(*gateway)) && taken.insert(address.value()).second;
       if (kept) plan[client::key_of(*gateway)] = address.value();
@@ -80,7 +78,8 @@ GatewayController::GatewayController(Parts parts, GatewayControllerSpec spec)
       secrets_(parts.certificates),
       namespaces_(parts.informers.of<api::Namespace>()),
       feed_(parts.client, parts.clock),
-      changes_(parts.clock) {
+      changes_(parts.clock),
+      nodes_(changes_) {
   slices_.add_index("gateway-service", [](const api::EndpointSlice& slice) {
     return std::vector<std::string>{service_of(slice).str()};
   });
@@ -101,36 +100,14 @@ void GatewayController::watch_changes() {
   namespaces_.on_change(if_used);
 }
 
-void GatewayController::add_node(const std::string& network) {
-  {
-    MutexLock lock(mutex_);
-    nodes_.insert(network);
-  }
-  changes_.changed();
-}
-
-void GatewayController::remove_node(const std::string& network) {
-  {
-    MutexLock lock(mutex_);
-    nodes_.erase(network);
-  }
-  changes_.changed();
-}
-
 void GatewayController::start() {
-  if (thread_.joinable()) return;
   feed_.start();
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "gateways");
-    run(std::move(stop));
-  });
+  worker_.start("gateways", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void GatewayController::stop() {
   feed_.stop();
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void GatewayController::run(std::stop_token stop) {
@@ -216,10 +193,10 @@ bool GatewayController::settle() {
 std::vector<net::HttpListener> GatewayController::listeners(const CompiledGateways& compiled) {
   std::vector<net::HttpListener> wanted;
   std::set<net::Endpoint> on_host;
-  MutexLock lock(mutex_);
+  const std::set<std::string> nodes = nodes_.names();
   for (const GatewayPort& port : compiled.ports) {
-    for (const std::string& node : nodes_) wanted.push_back({node, port.listen, port.tls, port.name});
-    for (net::Ipv4 address : spec_.listen)
+    for (const std::string& node : nodes) wanted.push_back({node, port.listen, port.tls, port.name});
+    for (net::Address address : spec_.listen)
       if (on_host.insert({address, port.listen.port}).second)
         wanted.push_back({spec_.host, {address, port.listen.port}, port.tls, port.name});
   }

@@ -22,7 +22,7 @@ struct GatewayView {
   std::vector<client::Ref<api::GatewayObject>> gateways;  // those of our classes
   std::vector<client::Ref<api::GatewayHttpRoute>> routes;
   std::map<std::string, std::map<std::string, std::string>> namespaces;  // their labels
-  std::map<client::ObjectKey, net::Ipv4> addresses;                      // of the gateways that have one
+  std::map<client::ObjectKey, net::Address> addresses;                      // of the gateways that have one
   ServiceLookup lookup;
   std::function<Result<CertificateTable::Certificate>(const client::ObjectKey&)> certificate;
   std::string now;  // RFC 3339, for conditions

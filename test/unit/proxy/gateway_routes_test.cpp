@@ -43,7 +43,7 @@ struct World {
     view.gateways = {gateway(listeners)};
     view.routes = std::move(routes);
     view.namespaces = {{"d", {{"team", "red"}}}, {"e", {{"team", "blue"}}}};
-    view.addresses = {{{"d", "g"}, net::parse_ipv4("10.9.0.1").value()}};
+    view.addresses = {{{"d", "g"}, net::parse_address("10.9.0.1").value()}};
     view.lookup.service = [](const ObjectKey& key) {
       return key.name.starts_with("s")
                  ? object<api::Service>(R"({"spec":{"ports":[{"port":80,"protocol":"TCP"}]}})")
@@ -72,7 +72,7 @@ struct World {
     if (auto* answer = std::get_if<net::HttpAnswer>(&decision))
       return std::to_string(answer->status) + (answer->headers.empty() ? "" : " " + answer->headers[0].value);
     const auto& forward = std::get<net::HttpForward>(decision);
-    std::string text = fmt::format("s{}", forward.backends->endpoints.at(0).address.value & 255);
+    std::string text = fmt::format("s{}", static_cast<unsigned>(forward.backends->endpoints.at(0).address.value & 255));
     if (!forward.target.empty()) text += " " + forward.target;
     for (const net::HttpHeader& one : forward.request.set) text += " " + one.name + "=" + one.value;
     return text;
