@@ -110,8 +110,10 @@ Status HostNetwork::ensure_egress(const ClusterRanges& ranges) {
   }
   TRY_ASSIGN(bool forwards, forwards_already(host_, family, interface));
   if (!forwards) switched = interface;
+  TRY(step());
   TRY(sys::run_nft(host_, table_text(table_name(), spec_.cluster, ranges, switched)));  // the note first, then the switch
   if (switched.empty()) return ok();
+  TRY(step());
   return sys::in_network(host_, [&] { return sys::write_file(forwarding_file(family, switched), "1"); });
 }
 
@@ -119,12 +121,14 @@ Status HostNetwork::remove_egress(Family family) {
   TRY_ASSIGN(std::vector<std::string> tables, egress_tables(host_, family));
   if (std::find(tables.begin(), tables.end(), table_name()) == tables.end()) return ok();
   TRY_ASSIGN(std::string switched, switched_interface(host_, family, table_name()));
+  TRY(step());
   // The last cluster switches off what the first one switched on.
   if (!switched.empty() && tables.size() == 1)
     TRY(sys::in_network(host_, [&] {
       std::string file = forwarding_file(family, switched);
       return sys::exists(file) ? sys::write_file(file, "0") : ok();
     }));
+  TRY(step());
   TRY(sys::run_nft(host_, fmt::format("delete table {} {}", nft_family(family), table_name())));
   return ok();
 }

@@ -72,6 +72,10 @@ Result<std::unique_ptr<HostNetwork>> HostNetwork::open(UniqueFd host, HostNetwor
   return std::unique_ptr<HostNetwork>(new HostNetwork(std::move(host), std::move(spec)));
 }
 
+Status HostNetwork::step() const {
+  return spec_.TEST_killed && spec_.TEST_killed() ? Status(Error(Code::Canceled, "killed")) : ok();
+}
+
 std::string HostNetwork::link_name(int index) const { return fmt::format("sk{}-{}", spec_.cluster, index); }
 
 std::vector<Address> HostNetwork::node_addresses(int index) const {
@@ -83,7 +87,10 @@ std::vector<Address> HostNetwork::node_addresses(int index) const {
 Status HostNetwork::ensure() {
   MutexLock lock(mutex_);
   TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(host_));
-  for (const sys::Route& route : unreachable_routes(spec_.ranges)) TRY(netlink->replace_route(route));
+  for (const sys::Route& route : unreachable_routes(spec_.ranges)) {
+    TRY(step());
+    TRY(netlink->replace_route(route));
+  }
   for (const ClusterRanges& ranges : spec_.ranges) TRY(ensure_egress(ranges));
   return ok();
 }
@@ -96,7 +103,9 @@ Status HostNetwork::ensure_node(const NodeLink& node) {
   Result<sys::Link> uplink = inside->link(std::string(kUplink));
   if (!uplink.ok() && uplink.error().code() != Code::NotFound) return std::move(uplink).error();
   if (!uplink.ok()) {
+    TRY(step());
     TRY(outside->remove_link(name));  // its other end is in a namespace that is going away
+    TRY(step());
     TRY(outside->add_veth({name, "", std::string(kUplink), node.network, node.mtu}));
   }
   TRY(configure_host_side(node));
@@ -107,6 +116,7 @@ Status HostNetwork::configure_host_side(const NodeLink& node) {
   TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(host_));
   std::string name = link_name(node.index);
   TRY_ASSIGN(sys::Link link, netlink->link(name));
+  TRY(step());
   TRY(sys::in_network(host_, [&] { return open_link(name, spec_.ranges); }));
   return add_host_routes(*netlink, node, link.index);
 }
@@ -116,13 +126,17 @@ Status HostNetwork::add_host_routes(sys::Netlink& netlink, const NodeLink& node,
     const ClusterRanges& family = spec_.ranges[i];
     Address host = address_in(family, -1), address = address_in(family, node.index);
     if (host.is_v6()) TRY(add_link_local(netlink, link, kHostSide));
+    TRY(step());
     TRY(netlink.add_address({link, single(host)}));
+    TRY(step());
     TRY(netlink.replace_route({.destination = single(address), .link = link, .source = host}));
     std::vector<Cidr> ranges{node.pods[i]};
     if (node.index == entry_) ranges.insert(ranges.end(), {family.services, family.balancers()});
-    for (const Cidr& range : ranges)
+    for (const Cidr& range : ranges) {
+      TRY(step());
       TRY(netlink.replace_route(
           {.destination = prefix(range), .link = link, .gateway = address, .source = host}));
+    }
   }
   return ok();
 }
@@ -132,11 +146,14 @@ Status HostNetwork::configure_node_side(const NodeLink& node) {
   TRY_ASSIGN(sys::Link lo, netlink->link("lo"));
   if (!lo.up) TRY(netlink->set_up(lo.index));
   TRY_ASSIGN(sys::Link link, netlink->link(std::string(kUplink)));
+  TRY(step());
   TRY(netlink->set_up(link.index));
   for (const ClusterRanges& family : spec_.ranges) {
     Address host = address_in(family, -1);
     if (host.is_v6()) TRY(add_link_local(*netlink, link.index, kNodeSide));
+    TRY(step());
     TRY(netlink->add_address({link.index, single(address_in(family, node.index))}));
+    TRY(step());
     TRY(netlink->replace_route(
         {.destination = sys::Prefix::everything(host.family), .link = link.index, .gateway = host}));
   }
@@ -198,8 +215,14 @@ Status HostNetwork::remove() {
   TRY_ASSIGN(std::vector<sys::Link> links, netlink->links());
   std::string ours = fmt::format("sk{}-", spec_.cluster);
   for (const sys::Link& link : links)
-    if (link.name.starts_with(ours)) TRY(netlink->remove_link(link.name));
-  for (const sys::Route& route : unreachable_routes(spec_.ranges)) TRY(netlink->remove_route(route));
+    if (link.name.starts_with(ours)) {
+      TRY(step());
+      TRY(netlink->remove_link(link.name));
+    }
+  for (const sys::Route& route : unreachable_routes(spec_.ranges)) {
+    TRY(step());
+    TRY(netlink->remove_route(route));
+  }
   for (const ClusterRanges& ranges : spec_.ranges) TRY(remove_egress(ranges.pods.family()));
   return ok();
 }

@@ -2,6 +2,7 @@
 // The host's side of a cluster: one veth a node, routes to pods and services, and one nft table for egress.
 // Everything carries the cluster's id, so it can be found again, and goes with remove().
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -33,6 +34,8 @@ struct ClusterRanges {
 struct HostNetworkSpec {
   std::string cluster;                // at most 8 of [a-z0-9]; names links and the table
   std::vector<ClusterRanges> ranges;  // one a family; the first family is the main one
+  /// Asked before every step that changes something; true: nothing more is done, as if the process were killed there.
+  std::function<bool()> TEST_killed{};
 };
 
 struct NodeLink {
@@ -70,6 +73,7 @@ class HostNetwork {
 
  private:
   HostNetwork(UniqueFd host, HostNetworkSpec spec) : host_(std::move(host)), spec_(std::move(spec)) {}
+  Status step() const;
   std::string link_name(int index) const;
   std::string table_name() const;
   Status ensure_egress(const ClusterRanges& ranges);

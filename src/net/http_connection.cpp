@@ -293,6 +293,7 @@ void HttpConnection::begin_on(UniqueFd socket, bool connected) {
       forwarded_request(request_, forward_, facts_,
                         fmt::format("{:016x}{:016x}", shared_.random.next(), shared_.random.next()));
   request_sent_ = request_body_.done();
+  if (tries_ == 1) open_mirrors();  // once a request
   answer_.reset();
   phase_ = connected ? Phase::Exchange : Phase::Connecting;
   allow(connected ? forward_.answer_timeout : forward_.connect_timeout);
@@ -311,6 +312,22 @@ void HttpConnection::server_lost() {
   refuse(502);
 }
 
+void HttpConnection::open_mirrors() {
+  mirrors_.clear();
+  for (const auto& backends : forward_.mirrors)
+    if (backends && !backends->endpoints.empty()) {
+      std::uint32_t turn = backends->turn.fetch_add(1, std::memory_order_relaxed);
+      mirrors_.push_back(HttpMirror::open(shared_.loop, backends->endpoints[turn % backends->endpoints.size()]));
+      if (mirrors_.back()) mirrors_.back()->send(server_out_);
+    }
+}
+
+void HttpConnection::to_server(std::string_view bytes) {
+  server_out_ += bytes;
+  for (const auto& mirror : mirrors_)
+    if (mirror) mirror->send(bytes);
+}
+
 bool HttpConnection::pass_request_body() {
   if (request_sent_ || server_out_.size() >= kBuffer) return false;
   std::string data;
@@ -324,17 +341,16 @@ bool HttpConnection::pass_request_body() {
     refuse(400);
     return true;
   }
-  bool chunked = request_.body.kind == HttpFraming::Kind::Chunked;
-  if (chunked)
-    append_chunk(server_out_, data);
-  else
-    server_out_ += data;
-  if (request_body_.done()) {
-    request_sent_ = true;
-    if (chunked) server_out_ += kLastChunk;
-    return true;
+  bool chunked = request_.body.kind == HttpFraming::Kind::Chunked, progress = !data.empty();
+  if (chunked) {
+    std::string framed;
+    append_chunk(framed, data);
+    if (request_body_.done()) framed += kLastChunk;
+    data.swap(framed);
   }
-  return !data.empty();
+  to_server(data);
+  request_sent_ = request_body_.done();
+  return progress || request_sent_;
 }
 
 bool HttpConnection::take_answer() {
@@ -399,6 +415,7 @@ void HttpConnection::finish_exchange() {
     shared_.upstreams.give(server_address_, std::move(server_));
   }
   close_server();
+  mirrors_.clear();
   answer_.reset();
   phase_ = keep_alive_ ? Phase::Head : Phase::Draining;
   allow(shared_.limits.idle_patience);

@@ -9,6 +9,7 @@
 #include "base/event_loop.hpp"
 #include "base/random.hpp"
 #include "net/http_body.hpp"
+#include "net/http_mirror.hpp"
 #include "net/http_rewrite.hpp"
 #include "net/http_upstreams.hpp"
 
@@ -72,6 +73,8 @@ class HttpConnection {
   void connect_next();
   void begin_on(UniqueFd socket, bool connected);
   void server_reached();
+  void open_mirrors();
+  void to_server(std::string_view bytes);
   bool replayable() const;
   bool pass_request_body();
   bool take_answer();
@@ -109,6 +112,7 @@ class HttpConnection {
   bool first_request_ = true;
   bool request_sent_ = true;  // with all of its body
   bool keep_alive_ = true;
+  std::vector<std::shared_ptr<HttpMirror>> mirrors_;
   UniqueFd server_;
   Endpoint server_address_;
   bool server_reached_ = false;  // the connection stands

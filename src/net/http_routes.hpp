@@ -42,6 +42,7 @@ struct HttpForward {
   std::uint64_t max_body = 0;                    // bytes; 0: any
   Duration connect_timeout = 5s, answer_timeout = 60s;
   HttpHeaderChanges request, response;
+  std::vector<std::shared_ptr<const HttpBackends>> mirrors{};  // one server of each gets a copy
 };
 
 struct HttpAnswer {

@@ -14,7 +14,7 @@ using client::Ref;
 
 constexpr Duration kRetry = 5s;
 constexpr char kPart[] = "gateway";
-constexpr char kVersion[] = "gateway.networking.k8s.io/v1";
+constexpr char kVersion[] = "gateway.networking.k8s.io/v1", kBeta[] = "gateway.networking.k8s.io/v1beta1";
 
 bool is_gateway_kind(const api::KindInfo& kind) { return kind.api_version().starts_with(kGatewayGroup); }
 
@@ -124,9 +124,11 @@ void GatewayController::run(std::stop_token stop) {
 
 /// All objects of a kind, as the API has them now; none while nobody defined the kind.
 template <class T>
-std::vector<Ref<T>> GatewayController::objects(const char* kind) {
+std::vector<Ref<T>> GatewayController::objects(const char* kind, const std::vector<const char*>& versions) {
   std::vector<Ref<T>> all;
-  const api::KindInfo* info = parts_.client.find_kind(kVersion, kind);
+  const api::KindInfo* info = nullptr;
+  for (const char* version : versions)
+    if (info == nullptr) info = parts_.client.find_kind(version, kind);
   if (info == nullptr) return all;
   Result<client::AnyList> list = parts_.client.list(*info, {});
   if (!list.ok()) return all;
@@ -147,13 +149,14 @@ std::vector<Ref<T>> GatewayController::objects(const char* kind) {
 GatewayView GatewayController::view() {
   GatewayView view;
   std::set<std::string> classes;
-  for (const auto& one : objects<api::GatewayClassObject>("GatewayClass"))
+  for (const auto& one : objects<api::GatewayClassObject>("GatewayClass", {kVersion}))
     if (one->spec.controllerName == kGatewayController) classes.insert(one->metadata.name);
-  for (auto& gateway : objects<api::GatewayObject>("Gateway"))
+  for (auto& gateway : objects<api::GatewayObject>("Gateway", {kVersion}))
     if (classes.contains(gateway->spec.gatewayClassName) && !gateway->metadata.deletionTimestamp)
       view.gateways.push_back(gateway);
   if (view.gateways.empty()) return view;
-  view.routes = objects<api::GatewayHttpRoute>("HTTPRoute");
+  view.routes = objects<api::GatewayHttpRoute>("HTTPRoute", {kVersion});
+  view.grants = objects<api::GatewayReferenceGrant>("ReferenceGrant", {kVersion, kBeta});
   for (const auto& one : namespaces_.list()) view.namespaces[one->metadata.name] = one->metadata.labels;
   view.addresses = plan_gateway_addresses(view.gateways, spec_.addresses, spec_.reserved);
   view.lookup = {[this](const ObjectKey& key) { return services_.get(key); },
@@ -171,7 +174,7 @@ GatewayView GatewayController::view() {
 }
 
 bool GatewayController::settle() {
-  std::vector<Ref<api::GatewayClassObject>> classes = objects<api::GatewayClassObject>("GatewayClass");
+  std::vector<Ref<api::GatewayClassObject>> classes = objects<api::GatewayClassObject>("GatewayClass", {kVersion});
   GatewayView now = view();
   used_ = !now.gateways.empty();
   CompiledGateways compiled = compile_gateways(now);

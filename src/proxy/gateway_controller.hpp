@@ -50,7 +50,7 @@ class GatewayController {
 
  private:
   template <class T>
-  std::vector<client::Ref<T>> objects(const char* kind);
+  std::vector<client::Ref<T>> objects(const char* kind, const std::vector<const char*>& versions);
   void watch_changes();
   void run(std::stop_token stop);
   bool settle();

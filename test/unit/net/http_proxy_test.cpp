@@ -133,6 +133,7 @@ class Routes final : public HttpRoutes {
     HttpForward forward;
     // What comes by "front" goes through the proxy once more, over HTTP/2.
     forward.backends = question.listener == "front" ? backends({{ip("127.0.0.1"), 80}}, true) : backends_;
+    if (question.path == "/mirrored") forward.mirrors = {backends({{ip("127.0.0.1"), 8081}}, false)};
     forward.max_body = question.path == "/small" ? 10 : 0;
     forward.answer_timeout = 10s;
     return forward;
@@ -366,6 +367,22 @@ TEST_CASE("HTTP/2 to clients and to servers") {
   std::string cut = ask_front("GET /cut HTTP/1.1\r\n" + kClose + "\r\n");
   CHECK_FALSE(has(cut, "0\r\n\r\n"));
   CHECK(has(ask_front("GET /nonsense HTTP/1.1\r\n" + kClose + "\r\n"), "502"));
+}
+
+TEST_CASE("a mirror gets every byte, and its answer goes nowhere") {
+  if (skip_without_root()) return;
+  Proxied proxied;
+  const std::string kBody = "POST /mirrored HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  // Nobody is there: the client does not notice.
+  CHECK(has(proxied.ask(kBody), "abc"));
+  UniqueFd listener = checked(sys::in_network(proxied.network, [] { return open_listener(Protocol::Tcp, {ip("127.0.0.1"), 8081}); }));
+  CHECK(proxied.ask(kBody).starts_with("HTTP/1.1 200 OK"));
+  pollfd waiting{listener.get(), POLLIN, 0};
+  REQUIRE(::poll(&waiting, 1, 3000) == 1);
+  UniqueFd mirror(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  std::string copy = read_until(mirror.get(), "0\r\n\r\n");
+  CHECK(copy.starts_with("POST /mirrored HTTP/1.1\r\n"));
+  CHECK(copy.ends_with("3\r\nabc\r\n0\r\n\r\n"));
 }
 
 TEST_CASE("a head that comes byte by byte is not waited for") {

@@ -1,3 +1,4 @@
+#include "sys/nftables.hpp"
 #include "world.hpp"
 
 namespace skiff::net {
@@ -232,6 +233,81 @@ TEST_CASE("pods reach the outside over IPv6 as well") {
   CHECK(switched() == "1\n");
   checked(world.host_network->remove());
   CHECK(switched() == "0\n");
+}
+
+/// A host with a way out, and what a cluster may leave on it.
+struct PlainHost {
+  UniqueFd host = new_network(), outside = new_network();
+  std::unique_ptr<sys::Netlink> netlink = checked(sys::Netlink::open(host));
+
+  PlainHost() {
+    checked(netlink->add_veth({"eth0", "", "eth0", outside}));
+    int eth0 = checked(netlink->link("eth0")).index;
+    checked(netlink->add_address({eth0, {ip("192.0.2.2"), 24}}));
+    checked(netlink->replace_route(
+        {.destination = sys::Prefix::everything(Family::V4), .link = eth0, .gateway = ip("192.0.2.1")}));
+    checked(netlink->replace_route(
+        {.destination = sys::Prefix::everything(Family::V6), .link = eth0, .gateway = ip("fe80::99")}));
+  }
+  /// Links, addresses, routes, tables and the switches that are touched.
+  std::string state() {
+    std::string text;
+    for (const std::string& name : link_names(host)) text += name + " ";
+    for (const sys::LinkAddress& one : checked(netlink->addresses()))
+      if (one.prefix.length != 64) text += one.prefix.address.str() + " ";  // the kernel's own come in their time
+    for (const sys::Route& one : checked(netlink->routes()))
+      if (one.destination.length != 64) text += fmt::format("{}/{} ", one.destination.address.str(), one.destination.length);
+    text += checked(sys::run_nft(host, "list ruleset"));
+    for (const char* file : {"ipv4/conf/eth0/forwarding", "ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/eth0/force_forwarding"}) {
+      std::string path = fmt::format("/proc/sys/net/{}", file);
+      text += checked(sys::in_network(host, [&]() -> Result<std::string> {
+        return sys::exists(path) ? sys::read_file(path) : Result<std::string>(std::string());
+      }));
+    }
+    return text;
+  }
+};
+
+TEST_CASE("killed between any two steps: what is there works after the next start, and goes with delete") {
+  if (skip_without_root()) return;
+  PlainHost plain;
+  const std::string before = plain.state();
+  const std::vector<ClusterRanges> families{v4_ranges(), v6_ranges()};
+  UniqueFd node = new_network();
+  std::vector<Cidr> pods;
+  for (const ClusterRanges& family : families) pods.push_back(family.pods.part(0, family.pods.length + 8));
+  auto open = [&](int steps) {
+    auto left = std::make_shared<int>(steps);
+    return checked(HostNetwork::open(duplicate(plain.host), {"test", families, [left] { return (*left)-- <= 0; }}));
+  };
+  auto set_up = [&](HostNetwork& network) -> Status {
+    TRY(network.ensure());
+    return network.ensure_node({.index = 0, .network = node, .pods = pods});
+  };
+  constexpr int kEndless = 1 << 20;
+  NamedServer in_node(node, "node", 80), in_node_v6(node, "node", 80, Protocol::Tcp, Family::V6);
+  bool whole = false;
+  int steps = 0;
+  for (; !whole && steps < 100; ++steps) {
+    auto killed = open(steps);
+    whole = set_up(*killed).ok();
+    CAPTURE(steps);
+    if (steps % 3 == 0) {  // the next life goes on from there
+      auto next = open(kEndless);
+      checked(set_up(*next));
+      for (size_t i = 0; i < families.size(); ++i)
+        CHECK(ask(plain.host, {next->node_addresses(0)[i], 80}) == "node " + next->host_addresses()[i].str());
+    }
+    // ... or deletes it, and is killed as well.
+    for (int removed = 0;; ++removed) {
+      auto deleting = open(removed);
+      if (deleting->remove().ok()) break;
+      REQUIRE(removed < 100);
+    }
+    CHECK(plain.state() == before);
+  }
+  CHECK(whole);
+  CHECK(steps > 20);
 }
 
 }  // namespace
