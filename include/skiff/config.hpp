@@ -18,8 +18,9 @@ struct ClusterConfig {
   std::string scheduler_profiles;       // "packed=MostAllocated": schedulerNames beside default-scheduler
   int eviction_after = 300;             // seconds that pods stay on a lost node, unless they say so themselves
   int node_grace = 40;                  // seconds after which a silent node counts as lost
-  std::string pod_cidr;                 // IPv4, a /16; default 10.244.0.0/16 or the first free one
-  std::string service_cidr;             // IPv4, a /16; default 10.96.0.0/16 or the first free one
+  std::string ip_family = "ipv4";       // or ipv6, or dual (IPv4 first); what the ranges below name counts more
+  std::string pod_cidr;                 // an IPv4 /16, an IPv6 /56 or both, "A,B"; default 10.244.0.0/16 or the first free one
+  std::string service_cidr;             // an IPv4 /16, an IPv6 /112 or both; default 10.96.0.0/16 or the first free one
   std::uint16_t api_port = 0;           // on the expose address; default 6443 or a free one
   std::string expose = "127.0.0.1";     // where the API and NodePorts answer on the host
   std::string cluster_domain = "cluster.local";

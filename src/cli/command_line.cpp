@@ -52,9 +52,12 @@ void add_cluster_settings(CLI::App& app, ClusterConfig& cluster) {
   app.add_option("--audit-level", cluster.audit_level, "How much an audit event says")
       ->check(CLI::IsMember({"None", "Metadata", "Request", "RequestResponse"}))
       ->capture_default_str();
-  app.add_option("--pod-cidr", cluster.pod_cidr, "IPv4 range of pods, a /16");
+  app.add_option("--pod-cidr", cluster.pod_cidr, "Range of pods: an IPv4 /16, an IPv6 /56, or both with a comma between, the main one first");
+  app.add_option("--ip-family", cluster.ip_family, "Addresses of pods and services where no range says so")
+      ->check(CLI::IsMember({"ipv4", "ipv6", "dual"}))
+      ->capture_default_str();
   app.add_option("--cluster-domain", cluster.cluster_domain, "DNS domain of the cluster")->capture_default_str();
-  app.add_option("--service-cidr", cluster.service_cidr, "IPv4 range of services, a /16");
+  app.add_option("--service-cidr", cluster.service_cidr, "Range of services: an IPv4 /16, an IPv6 /112, or both with a comma between");
 }
 
 CLI::App* add(CLI::App& app, Command& command, const char* name, const char* help, std::function<int()> run) {

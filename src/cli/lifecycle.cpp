@@ -41,6 +41,7 @@ std::vector<std::string> serve_arguments(const Options& options) {
   words.push_back(fmt::format("--eviction-after={}", config.eviction_after));
   if (config.api_port != 0) words.push_back(fmt::format("--api-port={}", config.api_port));
   words.push_back("--cluster-domain=" + config.cluster_domain);
+  words.push_back("--ip-family=" + config.ip_family);
   if (!config.pod_cidr.empty()) words.push_back("--pod-cidr=" + config.pod_cidr);
   if (!config.service_cidr.empty()) words.push_back("--service-cidr=" + config.service_cidr);
   return words;

@@ -187,7 +187,7 @@ Status publish(client::Client& client, const client::ObjectKey& service, const s
   slice.metadata.name = service.name;
   slice.metadata.namespace_ = service.namespace_;
   slice.metadata.labels["kubernetes.io/service-name"] = service.name;
-  slice.addressType = "IPv4";
+  slice.addressType = !addresses.empty() && addresses.front().find(':') != std::string::npos ? "IPv6" : "IPv4";
   for (const std::string& address : addresses) {
     subset.addresses.emplace_back().ip = address;
     api::Endpoint& endpoint = slice.endpoints.emplace_back();

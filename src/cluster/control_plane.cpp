@@ -1,9 +1,6 @@
 #include "cluster/control_plane.hpp"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include "api/gen/authentication.hpp"
 #include "api/gen/nodes.hpp"
@@ -11,6 +8,7 @@
 #include "api/gen/rbac.hpp"
 #include "api/gen/scheduling.hpp"
 #include "cluster/usage.hpp"
+#include "net/sockets.hpp"
 #include "skiff/version.hpp"
 #include "sys/files.hpp"
 #include "sys/namespaces.hpp"
@@ -21,18 +19,8 @@ namespace {
 constexpr std::int64_t kMountedTokenSeconds = 3607;
 
 Result<UniqueFd> listening_socket(const std::string& address, std::uint16_t port) {
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return errno_error(errno, "socket");
-  int yes = 1;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  sockaddr_in where{};
-  where.sin_family = AF_INET;
-  where.sin_port = htons(port);
-  if (::inet_pton(AF_INET, address.c_str(), &where.sin_addr) != 1)
-    return error(Code::Invalid, "listen on '{}': not an IPv4 address", address);
-  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&where), sizeof where) < 0 || ::listen(socket.get(), 1024) < 0)
-    return errno_error(errno, "listen on {}:{}", address, port);
-  return socket;
+  TRY_ASSIGN(net::Address where, net::parse_address(address));
+  return net::open_listener(net::Protocol::Tcp, {where, port});
 }
 
 std::vector<std::string> server_names(const Settings& settings) {
@@ -43,12 +31,20 @@ std::vector<std::string> server_names(const Settings& settings) {
                                     "kubernetes.default.svc",
                                     "kubernetes.default.svc." + config.cluster_domain,
                                     "127.0.0.1",
-                                    settings.service_address(1).str()};
+                                    "::1"};
+  for (net::Address address : settings.service_addresses(1)) names.push_back(address.str());
   if (config.expose != "127.0.0.1") names.push_back(config.expose);
   // The nodes' addresses follow the host's in their range; those that may come count too.
-  for (int i = 0; i < 64; ++i)
-    names.push_back(settings.ranges().nodes.at(static_cast<std::uint32_t>(i) + 2).str());
+  for (const net::ClusterRanges& family : settings.ranges())
+    for (std::uint64_t i = 0; i < 64; ++i) names.push_back(family.nodes.at(i + 2).str());
   return names;
+}
+
+registry::ServiceRangeOptions service_ranges(const Settings& settings) {
+  std::vector<net::ClusterRanges> families = settings.ranges();
+  registry::ServiceRangeOptions options{.cluster_cidr = families.front().services.str()};
+  if (families.size() == 2) options.second_cidr = families.back().services.str();
+  return options;
 }
 
 }  // namespace
@@ -72,7 +68,7 @@ ControlPlane::~ControlPlane() { stop(); }
 Status ControlPlane::open(const Settings& settings, const client::NodeAccessByName& nodes) {
   TRY_ASSIGN(store_, store::Store::open({.path = Paths(settings.config).database()}));
   registry_ = std::make_unique<registry::Registry>(
-      *store_, clock_, random_, registry::ServiceRangeOptions{.cluster_cidr = settings.config.service_cidr});
+      *store_, clock_, random_, service_ranges(settings));
   registry_->set_token_signer([this](const client::ObjectKey& account, const std::string& uid, registry::Draft& draft) {
     return sign_token(account, uid, draft);
   });

@@ -24,8 +24,9 @@ Status remove_object(client::Client& client, const client::ObjectKey& key) {
 
 Status Fleet::open_member(Member& member) {
   TRY_ASSIGN(member.parts, NodeParts::create(uses_.around, member.record));
-  TRY_ASSIGN(member.api_socket, uses_.plane.serve_in(member.parts->network(), member.parts->address().str()));
-  return uses_.network.add_node(member.record.name, member.parts->network(), member.parts->address());
+  TRY_ASSIGN(member.api_socket, uses_.plane.serve_in(member.parts->network(), member.parts->addresses().front().str()));
+  return uses_.network.add_node(
+      {member.record.name, member.record.index, member.parts->network(), member.parts->addresses()});
 }
 
 Status Fleet::start_member(Member& member) {
@@ -101,7 +102,7 @@ Status Fleet::save() {
 Status Fleet::publish_endpoints() {
   std::vector<std::string> addresses;
   for (const auto& [index, member] : members_)
-    if (member.parts) addresses.push_back(member.parts->address().str());
+    if (member.parts) addresses.push_back(member.parts->addresses().front().str());
   if (addresses.empty()) return ok();
   TRY(publish_api_endpoints(uses_.plane.client(), addresses, kNodeApiPort));
   return publish_dns_endpoints(uses_.plane.client(), addresses);
@@ -167,6 +168,7 @@ Status Fleet::remove(const std::string& name) {
   if (members_.size() == 1) return error(Code::Invalid, "'{}' is the cluster's last node", name);
   Member& member = found->second;
   if (member.parts) {
+    TRY(uses_.network.leave_node(name));
     TRY(member.parts->power_off());
     close_member(member);
   }
@@ -184,6 +186,7 @@ Status Fleet::cut_power(const std::string& name) {
   if (size_t running = static_cast<size_t>(std::count_if(members_.begin(), members_.end(), [](const auto& one) { return bool(one.second.parts); }));
       running == 1)
     return error(Code::Invalid, "'{}' is the last node that runs", name);
+  TRY(uses_.network.leave_node(name));
   TRY(member->parts->power_off());
   close_member(*member);
   return set_power(*member, NodePower::Stopped);

@@ -1,9 +1,11 @@
 #include "cluster/network.hpp"
 
-#include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+
+#include "net/sockets.hpp"
 
 #include "sys/files.hpp"
 #include "sys/namespaces.hpp"
@@ -14,17 +16,27 @@ namespace {
 constexpr std::uint32_t kDnsHostPart = 10;
 
 proxy::DnsRecordsSpec records_spec(const Settings& settings) {
-  const std::string& domain = settings.config.cluster_domain;
-  return {.domains = {domain, "cluster.internal"},
-          .reverse = {settings.ranges().pods, settings.ranges().services},
-          .server = settings.service_address(kDnsHostPart),
-          .host = settings.ranges().nodes.at(1)};
+  proxy::DnsRecordsSpec spec{.domains = {settings.config.cluster_domain, "cluster.internal"},
+                             .servers = {settings.service_address(kDnsHostPart)}};
+  for (const net::ClusterRanges& family : settings.ranges()) {
+    spec.reverse.push_back(family.pods);
+    spec.reverse.push_back(family.services);
+    spec.host.push_back(family.nodes.at(1));
+  }
+  return spec;
 }
 
-std::set<net::Ipv4> all_of(const net::Cidr& range) {
-  std::set<net::Ipv4> addresses;
-  for (std::uint32_t i = 0; i < range.size(); ++i) addresses.insert(range.at(i));
+std::set<net::Address> all_of(const std::vector<net::Cidr>& ranges) {
+  std::set<net::Address> addresses;
+  for (const net::Cidr& range : ranges)
+    for (std::uint64_t i = 0; i < range.size(); ++i) addresses.insert(range.at(i));
   return addresses;
+}
+
+std::vector<net::Cidr> balancers_of(const Settings& settings) {
+  std::vector<net::Cidr> ranges;
+  for (const net::ClusterRanges& family : settings.ranges()) ranges.push_back(family.balancers());
+  return ranges;
 }
 
 // Policies that let pods ask DNS name the pods that answer elsewhere.
@@ -32,8 +44,25 @@ proxy::PolicyPod dns_as_pod(const Settings& settings) {
   return {.namespace_ = "kube-system",
           .node = "",
           .labels = {{"k8s-app", "kube-dns"}},
-          .address = settings.service_address(kDnsHostPart),
+          .addresses = {settings.service_address(kDnsHostPart)},
           .ports = {{"dns", net::Protocol::Udp, 53}, {"dns-tcp", net::Protocol::Tcp, 53}}};
+}
+
+/// Where the host answers: its loopback, of every family the cluster has, and what the user exposes.
+Result<std::vector<net::Address>> listened_addresses(const Settings& settings) {
+  std::vector<net::Address> listen;
+  TRY_ASSIGN(net::Address exposed, net::parse_address(settings.config.expose));
+  for (net::Address address : {net::Address::loopback(net::Family::V4), net::Address::loopback(net::Family::V6)}) {
+    std::vector<net::ClusterRanges> families = settings.ranges();
+    // IPv4 always: "localhost" is that to many.
+    bool served = !address.is_v6() || std::any_of(families.begin(), families.end(), [](const auto& family) {
+      return family.pods.family() == net::Family::V6;
+    });
+    bool covered = exposed.family == address.family && exposed.is_any();
+    if (served && !covered) listen.push_back(address);
+  }
+  if (std::find(listen.begin(), listen.end(), exposed) == listen.end()) listen.push_back(exposed);
+  return listen;
 }
 
 }  // namespace
@@ -45,7 +74,7 @@ ClusterNetwork::ClusterNetwork(const Uses& uses, const Settings& settings)
       records_(uses.informers, records_spec(settings)), proxy_(uses.informers, uses.clock),
       policies_(uses.informers, uses.clock, {dns_as_pod(settings)}),
       balancers_({uses.client, uses.informers, events_, uses.clock, [this](const auto& paths) { return uses_.host_network.set_paths(by_address(paths)); }},
-                 {.range = settings.ranges().balancers(), .reserved = all_of(settings.answered())}),
+                 {.ranges = balancers_of(settings), .reserved = all_of(settings.answered())}),
       certificates_(uses.client, uses.clock, api::kind_of<api::Secret>(),
                     {.namespace_ = "", .label_selector = "", .field_selector = "type=kubernetes.io/tls"}) {}
 
@@ -54,80 +83,123 @@ ClusterNetwork::~ClusterNetwork() { stop(); }
 Result<std::unique_ptr<ClusterNetwork>> ClusterNetwork::create(const Uses& uses, const Settings& settings) {
   std::unique_ptr<ClusterNetwork> network(new ClusterNetwork(uses, settings));
   TRY_ASSIGN(network->host_, sys::open_namespace(sys::Namespace::Network));
-  net::DnsServerSpec spec{.listen = {settings.service_address(kDnsHostPart), 53}};
+  net::DnsServerSpec spec{.addresses = {settings.service_address(kDnsHostPart)}};
   TRY_ASSIGN(network->dns_, net::DnsServer::start(network->host_, spec, network->records_));
   network->dns_config_ = std::make_unique<proxy::DnsConfig>(
       proxy::DnsConfig::Parts{uses.client, uses.clock, network->events_, *network->dns_});
   return network;
 }
 
-Status ClusterNetwork::add_node(const std::string& name, const UniqueFd& network, net::Ipv4 address) {
-  TRY_ASSIGN(UniqueFd for_rules, sys::duplicate(network));
-  net::ServiceRulesSpec spec{.services = settings_.ranges().services,
-                             .balancers = settings_.ranges().balancers(),
-                             .pods = settings_.ranges().pods,
-                             .local = all_of(settings_.answered())};
-  spec.local.insert(settings_.service_address(kDnsHostPart));
-  TRY_ASSIGN(std::unique_ptr<net::ServiceRules> rules, net::ServiceRules::open(std::move(for_rules), spec));
-  proxy_.add_node(name, *rules);
-  rules_[name] = std::move(rules);
-  TRY_ASSIGN(policy_rules_[name],
-             net::PolicyRules::open(network,
-                                    {.nodes = settings_.ranges().nodes,
-                                     .answering = {settings_.service_address(kDnsHostPart)},
-                                     .answering_ranges = {settings_.answered()}}));
-  policies_.add_node(name, *policy_rules_[name]);
-  TRY(dns_->add_node(name, network, address));
+Status ClusterNetwork::add_node(const JoiningNode& node) {
+  TRY(add_rules(node));
+  TRY(dns_->add_node(node.name, node.network, node.addresses));
+  TRY_ASSIGN(UniqueFd held, sys::duplicate(node.network));
   {
     MutexLock lock(mutex_);
-    addresses_[name] = address;
+    nodes_.insert_or_assign(node.name, KnownNode{node.index, std::move(held), node.addresses});
   }
-  if (!relays_) TRY(serve_host(network, address));
-  TRY(http_->add_network(name, network, settings_.answered()));
-  ingress_->add_node(name);
-  gateways_->add_node(name);
-  health_checks_->add_node(name, address);
+  if (!relays_) TRY(serve_host(node));
+  if (entry_.empty()) TRY(enter_by(node));
+  TRY(http_->add_network(node.name, node.network, settings_.answered()));
+  ingress_->add_node(node.name);
+  gateways_->add_node(node.name);
+  health_checks_->add_node(node.name, node.addresses);
   return ok();
 }
 
-// What answers on the host and reaches into the cluster from its first node.
-Status ClusterNetwork::serve_host(const UniqueFd& network, net::Ipv4 address) {
-  TRY_ASSIGN(UniqueFd host, sys::duplicate(host_));
-  TRY_ASSIGN(UniqueFd node, sys::duplicate(network));
-  TRY_ASSIGN(relays_, net::Relays::start(std::move(host), std::move(node)));
-  proxy::HostRelaysSpec where{.listen = {net::parse_ipv4("127.0.0.1").value()},
-                              .node = address,
-                              .balancers = settings_.ranges().balancers()};
-  if (settings_.config.expose != "127.0.0.1") {
-    TRY_ASSIGN(net::Ipv4 exposed, net::parse_ipv4(settings_.config.expose));
-    where.listen = exposed.value == 0 ? std::vector{exposed} : std::vector{where.listen[0], exposed};
+// Of both families; nothing is written yet.
+Status ClusterNetwork::add_rules(const JoiningNode& node) {
+  const net::Address dns = settings_.service_address(kDnsHostPart);
+  const std::vector<net::Cidr> answered = settings_.answered();
+  std::vector<net::ServiceRules*> services;
+  std::vector<net::PolicyRules*> policies;
+  std::vector<net::ClusterRanges> families = settings_.ranges();
+  for (size_t i = 0; i < families.size(); ++i) {
+    net::ServiceRulesSpec spec{.services = families[i].services,
+                               .balancers = families[i].balancers(),
+                               .pods = families[i].pods,
+                               .local = all_of({answered[i]})};
+    net::PolicyRulesSpec policy{.nodes = families[i].nodes, .answering = {}, .answering_ranges = {answered[i]}};
+    if (dns.family == families[i].services.family()) {
+      spec.local.insert(dns);
+      policy.answering.insert(dns);
+    }
+    TRY_ASSIGN(UniqueFd for_rules, sys::duplicate(node.network));
+    TRY_ASSIGN(std::unique_ptr<net::ServiceRules> rules, net::ServiceRules::open(std::move(for_rules), spec));
+    TRY_ASSIGN(std::unique_ptr<net::PolicyRules> allowed, net::PolicyRules::open(node.network, policy));
+    services.push_back(rules_[node.name].emplace_back(std::move(rules)).get());
+    policies.push_back(policy_rules_[node.name].emplace_back(std::move(allowed)).get());
   }
-  host_relays_ = std::make_unique<proxy::HostRelays>(
-      proxy::HostRelays::Parts{uses_.informers, events_, uses_.clock, *relays_}, where);
-  return serve_http(network, where.listen);
+  proxy_.add_node(node.name, services);
+  policies_.add_node(node.name, policies);
+  return ok();
 }
 
-Status ClusterNetwork::serve_http(const UniqueFd& network, const std::vector<net::Ipv4>& listen) {
-  TRY_ASSIGN(UniqueFd node, sys::duplicate(network));
-  TRY_ASSIGN(http_, net::HttpProxy::start(std::move(node), uses_.random));
+// From now on connections from the host are made inside this node.
+Status ClusterNetwork::enter_by(const JoiningNode& node) {
+  TRY_ASSIGN(UniqueFd for_relays, sys::duplicate(node.network));
+  TRY_ASSIGN(UniqueFd for_http, sys::duplicate(node.network));
+  TRY(relays_->move_to(std::move(for_relays)));
+  TRY(http_->move_to(std::move(for_http)));
+  host_relays_->set_node(node.addresses);
+  TRY(uses_.host_network.set_entry(node.index));
+  entry_ = node.name;
+  return ok();
+}
+
+Status ClusterNetwork::leave_node(const std::string& name) {
+  if (entry_ != name) return ok();
+  std::optional<JoiningNode> next;
+  UniqueFd network;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [other, node] : nodes_) {
+      if (other == name) continue;
+      TRY_ASSIGN(network, sys::duplicate(node.network));
+      next.emplace(other, node.index, network, node.addresses);
+      break;
+    }
+  }
+  if (!next) return ok();
+  return enter_by(*next);
+}
+
+// What answers on the host and reaches into the cluster.
+Status ClusterNetwork::serve_host(const JoiningNode& node) {
+  TRY_ASSIGN(UniqueFd host, sys::duplicate(host_));
+  TRY_ASSIGN(UniqueFd network, sys::duplicate(node.network));
+  TRY_ASSIGN(relays_, net::Relays::start(std::move(host), std::move(network)));
+  TRY_ASSIGN(std::vector<net::Address> listen, listened_addresses(settings_));
+  host_relays_ = std::make_unique<proxy::HostRelays>(
+      proxy::HostRelays::Parts{uses_.informers, events_, uses_.clock, *relays_},
+      proxy::HostRelaysSpec{.listen = listen, .node = node.addresses, .balancers = balancers_of(settings_)});
+  return serve_http(node, listen);
+}
+
+Status ClusterNetwork::serve_http(const JoiningNode& node, const std::vector<net::Address>& listen) {
+  TRY_ASSIGN(UniqueFd network, sys::duplicate(node.network));
+  TRY_ASSIGN(http_, net::HttpProxy::start(std::move(network), uses_.random));
   TRY(http_->add_network("host", host_));
   front_ = std::make_unique<proxy::HttpFront>(*http_);
   ingress_ = std::make_unique<proxy::IngressController>(
       proxy::IngressController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), ingress_events_, uses_.clock, *front_},
-      proxy::IngressControllerSpec{.address = settings_.ingress_address(), .listen = listen});
+      proxy::IngressControllerSpec{.addresses = settings_.ingress_addresses(), .listen = listen});
   gateways_ = std::make_unique<proxy::GatewayController>(
       proxy::GatewayController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), uses_.clock, *front_},
-      proxy::GatewayControllerSpec{
-          .addresses = settings_.answered(), .reserved = {settings_.ingress_address()}, .listen = listen});
+      proxy::GatewayControllerSpec{.addresses = settings_.answered().front(),
+                                   .reserved = {settings_.ingress_addresses().front()},
+                                   .listen = listen});
   health_checks_ = std::make_unique<proxy::HealthChecks>(uses_.informers, uses_.clock, *front_);
   return ok();
 }
 
-std::map<net::Ipv4, net::Ipv4> ClusterNetwork::by_address(const proxy::LoadBalancers::Paths& paths) {
-  std::map<net::Ipv4, net::Ipv4> nodes;
+std::map<net::Address, net::Address> ClusterNetwork::by_address(const proxy::LoadBalancers::Paths& paths) {
+  std::map<net::Address, net::Address> nodes;
   MutexLock lock(mutex_);
   for (const auto& [address, name] : paths)
-    if (auto node = addresses_.find(name); node != addresses_.end()) nodes[address] = node->second;
+    if (auto node = nodes_.find(name); node != nodes_.end())
+      for (net::Address own : node->second.addresses)
+        if (own.family == address.family) nodes[address] = own;
   return nodes;
 }
 
@@ -142,7 +214,7 @@ void ClusterNetwork::remove_node(const std::string& name) {
   http_->remove_network(name);
   rules_.erase(name);
   MutexLock lock(mutex_);
-  addresses_.erase(name);
+  nodes_.erase(name);
 }
 
 Status ClusterNetwork::start() {
@@ -177,28 +249,9 @@ void ClusterNetwork::stop() {
 
 namespace {
 
-// A query for the A record of kubernetes.default.svc.<domain>.
-std::string probe_query(const std::string& domain) {
-  std::string query("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00", 12);
-  std::string name = "kubernetes.default.svc." + domain;
-  for (size_t begin = 0; begin <= name.size();) {
-    size_t dot = std::min(name.find('.', begin), name.size());
-    query += static_cast<char>(dot - begin);
-    query += name.substr(begin, dot - begin);
-    begin = dot + 1;
-  }
-  return query + std::string("\0\0\1\0\1", 5);
-}
-
-Result<UniqueFd> udp_socket(net::Ipv4 server) {
-  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket) return errno_error(errno, "socket");
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(53);
-  to.sin_addr.s_addr = server.network_order();
-  if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) < 0)
-    return errno_error(errno, "connect to the DNS server");
+Result<UniqueFd> udp_socket(net::Address server) {
+  TRY_ASSIGN(UniqueFd socket, net::open_socket(net::Protocol::Udp, server.family));
+  TRY(net::connect_socket(socket, {server, 53}));
   return socket;
 }
 
@@ -216,7 +269,9 @@ bool answers(const UniqueFd& socket, const std::string& query) {
 Status ClusterNetwork::wait_dns(const UniqueFd& network, Duration patience) {
   TRY_ASSIGN(UniqueFd socket,
              sys::in_network(network, [&] { return udp_socket(settings_.service_address(kDnsHostPart)); }));
-  std::string query = probe_query(settings_.config.cluster_domain);
+  bool v6 = settings_.service_address(kDnsHostPart).is_v6();
+  std::string query = net::encode_query(0x1234, "kubernetes.default.svc." + settings_.config.cluster_domain,
+                                        v6 ? net::DnsType::Aaaa : net::DnsType::A);
   for (TimePoint deadline = uses_.clock.now() + patience; uses_.clock.now() < deadline;) {
     if (answers(socket, query)) return ok();
     uses_.clock.wait_for({}, 2ms);

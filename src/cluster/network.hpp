@@ -38,12 +38,24 @@ class ClusterNetwork {
   static Result<std::unique_ptr<ClusterNetwork>> create(const Uses& uses, const Settings& settings);
   ~ClusterNetwork();
 
+  /// A node that joins; its addresses are one a family, the main one first.
+  struct JoiningNode {
+    std::string name;
+    int index;
+    const UniqueFd& network;
+    std::vector<net::Address> addresses;
+  };
   /// Serves a node from now on; the first one added is where connections from the host enter.
-  Status add_node(const std::string& name, const UniqueFd& network, net::Ipv4 address);
+  Status add_node(const JoiningNode& node);
+  /// Before a node goes: connections from the host enter through another one, if there is one.
+  Status leave_node(const std::string& name);
+  /// The node is gone.
   void remove_node(const std::string& name);
 
   /// For a pod that got its address: returns when its network policies are in force.
-  Status admit_pod(const std::string& uid, net::Ipv4 address) { return policies_.admit(uid, address); }
+  Status admit_pod(const std::string& uid, const std::vector<net::Address>& addresses) {
+    return policies_.admit(uid, addresses);
+  }
   void forget_pod(const std::string& uid) { policies_.forget(uid); }
 
   /// After Informers::start().
@@ -55,9 +67,11 @@ class ClusterNetwork {
 
  private:
   ClusterNetwork(const Uses& uses, const Settings& settings);
-  Status serve_host(const UniqueFd& network, net::Ipv4 address);
-  Status serve_http(const UniqueFd& network, const std::vector<net::Ipv4>& listen);
-  std::map<net::Ipv4, net::Ipv4> by_address(const proxy::LoadBalancers::Paths& paths);
+  Status add_rules(const JoiningNode& node);
+  Status enter_by(const JoiningNode& node);
+  Status serve_host(const JoiningNode& node);
+  Status serve_http(const JoiningNode& node, const std::vector<net::Address>& listen);
+  std::map<net::Address, net::Address> by_address(const proxy::LoadBalancers::Paths& paths);
 
   const Uses uses_;
   const Settings& settings_;
@@ -66,14 +80,20 @@ class ClusterNetwork {
   proxy::DnsRecords records_;
   std::unique_ptr<net::DnsServer> dns_;
   std::unique_ptr<proxy::DnsConfig> dns_config_;
-  std::map<std::string, std::unique_ptr<net::ServiceRules>> rules_;
+  std::map<std::string, std::vector<std::unique_ptr<net::ServiceRules>>> rules_;  // one a family
   proxy::ServiceProxy proxy_;
-  std::map<std::string, std::unique_ptr<net::PolicyRules>> policy_rules_;
+  std::map<std::string, std::vector<std::unique_ptr<net::PolicyRules>>> policy_rules_;
   proxy::NetworkPolicies policies_;
   std::unique_ptr<net::Relays> relays_;
   std::unique_ptr<proxy::HostRelays> host_relays_;
   Mutex mutex_;
-  std::map<std::string, net::Ipv4> addresses_ GUARDED_BY(mutex_);  // of the nodes
+  struct KnownNode {
+    int index;
+    UniqueFd network;
+    std::vector<net::Address> addresses;
+  };
+  std::map<std::string, KnownNode> nodes_ GUARDED_BY(mutex_);
+  std::string entry_;  // the node by which connections from the host enter; of the callers of add_node() and the like
   proxy::LoadBalancers balancers_;
   std::unique_ptr<net::HttpProxy> http_;
   client::AnyInformer certificates_;  // Secrets of this type alone: others may be many

@@ -38,10 +38,10 @@ namespace {
 class PolicedNetwork final : public kubelet::PodNetwork {
  public:
   PolicedNetwork(net::PodNetwork& pods, ClusterNetwork& cluster) : pods_(pods), cluster_(cluster) {}
-  Result<std::string> attach(const std::string& uid, const UniqueFd& network) override {
-    TRY_ASSIGN(net::Ipv4 address, pods_.attach(uid, network));
-    TRY(cluster_.admit_pod(uid, address));
-    return address.str();
+  Result<std::vector<std::string>> attach(const std::string& uid, const UniqueFd& network) override {
+    TRY_ASSIGN(std::vector<net::Address> addresses, pods_.attach(uid, network));
+    TRY(cluster_.admit_pod(uid, addresses));
+    return kubelet::texts(addresses);
   }
   Status detach(const std::string& uid) override {
     cluster_.forget_pod(uid);
@@ -62,7 +62,7 @@ struct NodeParts::Parts {
   NodeRecord record;
   int index;
   std::string name, directory;
-  net::Ipv4 address;
+  std::vector<net::Address> addresses;
   kubelet::ContainerExits exits;
   std::unique_ptr<runtime::Node> runtime;
   std::unique_ptr<net::PodNetwork> pods;
@@ -125,8 +125,8 @@ kubelet::KubeletSpec NodeParts::Parts::spec() const {
   spec.name = name;
   spec.directory = directory;
   spec.cgroup = runtime->cgroup();
-  spec.ip = address.str();
-  spec.pod_cidr = settings.node_pods(index).str();
+  spec.ips = kubelet::texts(addresses);
+  for (const net::Cidr& range : settings.node_pods(index)) spec.pod_cidrs.push_back(range.str());
   spec.version = kKubernetesVersion;
   spec.machine_id = fmt::format("{}{:026x}", settings.id, index);
   spec.labels = record.labels;
@@ -156,14 +156,14 @@ Result<std::unique_ptr<NodeParts>> NodeParts::create(const NodeSurroundings& aro
                                          .index = record.index,
                                          .name = record.name,
                                          .directory = Paths(around.settings.config).node(record.name),
-                                         .address = around.host.node_address(record.index)});
+                                         .addresses = around.host.node_addresses(record.index)});
   Status opened = parts->open();
   if (!opened.ok()) return std::move(opened).error().in("node '" + record.name + "'");
   return std::unique_ptr<NodeParts>(new NodeParts(std::move(parts)));
 }
 
 const UniqueFd& NodeParts::network() const { return parts_->runtime->network(); }
-net::Ipv4 NodeParts::address() const { return parts_->address; }
+const std::vector<net::Address>& NodeParts::addresses() const { return parts_->addresses; }
 const std::string& NodeParts::name() const { return parts_->name; }
 
 Status NodeParts::start() {

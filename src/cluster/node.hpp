@@ -53,7 +53,7 @@ class NodeParts {
   ~NodeParts();
 
   const UniqueFd& network() const;
-  net::Ipv4 address() const;
+  const std::vector<net::Address>& addresses() const;  // one a family, the main one first
   const std::string& name() const;
 
   /// Starts the kubelet: the Node is Ready when this returns.

@@ -22,38 +22,108 @@
 namespace skiff::cluster {
 namespace {
 
-constexpr char kPodCandidates[] = "10.244.0.0/16 10.245.0.0/16 10.246.0.0/16 172.27.0.0/16 172.28.0.0/16";
-constexpr char kNodeCandidates[] = "10.243.0.0/20 10.243.16.0/20 10.242.0.0/20 172.26.0.0/20 192.168.240.0/20";
-constexpr char kServiceCandidates[] = "10.96.0.0/16 10.97.0.0/16 10.98.0.0/16 172.29.0.0/16 172.30.0.0/16";
+/// A kind of range: how long it is in each family, and which ones are tried when nobody names one.
+struct RangeKind {
+  const char* flag;
+  int v4_bits, v6_bits;
+  const char *v4_candidates, *v6_candidates;
 
-Status check_shape(const std::string& range, const char* flag) {
-  Result<net::Cidr> parsed = net::parse_cidr(range);
-  if (!parsed.ok() || parsed.value().length != 16 || parsed.value().str() != range)
-    return error(Code::Invalid, "{} {}: want an IPv4 /16 such as 10.244.0.0/16", flag, range);
-  return ok();
+  int bits(net::Family family) const { return family == net::Family::V4 ? v4_bits : v6_bits; }
+  const char* candidates(net::Family family) const {
+    return family == net::Family::V4 ? v4_candidates : v6_candidates;
+  }
+};
+
+constexpr RangeKind kPodRange{"--pod-cidr", 16, 56,
+                              "10.244.0.0/16 10.245.0.0/16 10.246.0.0/16 172.27.0.0/16 172.28.0.0/16",
+                              "fd00:10:244::/56 fd00:10:245::/56 fd00:10:246::/56"};
+constexpr RangeKind kServiceRange{"--service-cidr", 16, 112,
+                                  "10.96.0.0/16 10.97.0.0/16 10.98.0.0/16 172.29.0.0/16 172.30.0.0/16",
+                                  "fd00:10:96::/112 fd00:10:97::/112 fd00:10:98::/112"};
+constexpr RangeKind kNodeRange{"", 20, 112,
+                               "10.243.0.0/20 10.243.16.0/20 10.242.0.0/20 172.26.0.0/20 192.168.240.0/20",
+                               "fd00:10:243::/112 fd00:10:242::/112 fd00:10:241::/112"};
+
+/// "A" or "A,B": one range, or one of each family.
+Result<std::vector<net::Cidr>> parse_ranges(const std::string& text, const RangeKind& kind) {
+  std::vector<net::Cidr> ranges;
+  for (const std::string& one : split(text, ',')) {
+    Result<net::Cidr> parsed = net::parse_cidr(one);
+    bool fits = parsed.ok() && parsed.value().str() == one && parsed.value().length == kind.bits(parsed.value().family());
+    bool again = fits && !ranges.empty() && ranges.front().family() == parsed.value().family();
+    if (!fits || again || ranges.size() == 2)
+      return error(Code::Invalid, "{} {}: want an IPv4 /{}, an IPv6 /{} or one of each, such as {},{}", kind.flag, text,
+                   kind.v4_bits, kind.v6_bits, split(kind.v4_candidates, ' ')[0], split(kind.v6_candidates, ' ')[0]);
+    ranges.push_back(parsed.value());
+  }
+  if (ranges.empty()) return error(Code::Invalid, "{}: no range", kind.flag);
+  return ranges;
+}
+
+std::string text_of(const std::vector<net::Cidr>& ranges) {
+  std::string text;
+  for (const net::Cidr& range : ranges) text += (text.empty() ? "" : ",") + range.str();
+  return text;
+}
+
+std::vector<net::Family> families_of(const std::vector<net::Cidr>& ranges) {
+  std::vector<net::Family> families;
+  for (const net::Cidr& range : ranges) families.push_back(range.family());
+  return families;
 }
 
 // What `range` overlaps on this host; empty when nothing.
-Result<std::string> collision_of(const std::string& range) {
+Result<std::string> collision_of(const net::Cidr& range) {
   TRY_ASSIGN(UniqueFd host, sys::open_namespace(sys::Namespace::Network));
-  TRY_ASSIGN(net::Cidr parsed, net::parse_cidr(range));
-  TRY_ASSIGN(std::optional<net::RangeCollision> found, net::find_collision(host, {parsed}));
+  TRY_ASSIGN(std::optional<net::RangeCollision> found, net::find_collision(host, {range}));
   return found ? found->with : std::string();
 }
 
-// `wish`, or the first of `candidates` (space-separated) that this host does not use.
-Result<std::string> choose_range(const std::string& wish, const char* flag, const char* candidates) {
-  if (!wish.empty()) {
-    TRY(check_shape(wish, flag));
-    TRY_ASSIGN(std::string collision, collision_of(wish));
-    if (!collision.empty()) return error(Code::Invalid, "{} {}: overlaps {} of this host", flag, wish, collision);
-    return wish;
+// The first of the candidates that this host does not use.
+Result<net::Cidr> free_range(const RangeKind& kind, net::Family family) {
+  for (const std::string& candidate : split(kind.candidates(family), ' ')) {
+    TRY_ASSIGN(net::Cidr range, net::parse_cidr(candidate));
+    TRY_ASSIGN(std::string collision, collision_of(range));
+    if (collision.empty()) return range;
   }
-  for (const std::string& candidate : split(candidates, ' ')) {
-    TRY_ASSIGN(std::string collision, collision_of(candidate));
-    if (collision.empty()) return candidate;
+  return error(Code::Invalid, "every default range is taken by this host's networks; choose one with {}", kind.flag);
+}
+
+// `wish`, or a free range of each family.
+Result<std::string> choose_ranges(const std::string& wish, const RangeKind& kind, const std::vector<net::Family>& families) {
+  std::vector<net::Cidr> chosen;
+  if (wish.empty()) {
+    for (net::Family family : families) {
+      TRY_ASSIGN(net::Cidr range, free_range(kind, family));
+      chosen.push_back(range);
+    }
+    return text_of(chosen);
   }
-  return error(Code::Invalid, "every default range is taken by this host's networks; choose one with {}", flag);
+  TRY_ASSIGN(chosen, parse_ranges(wish, kind));
+  if (families_of(chosen) != families)
+    return error(Code::Invalid, "{} {}: pods and services need ranges of the same families in the same order", kind.flag, wish);
+  for (const net::Cidr& range : chosen) {
+    TRY_ASSIGN(std::string collision, collision_of(range));
+    if (!collision.empty())
+      return error(Code::Invalid, "{} {}: overlaps {} of this host", kind.flag, range.str(), collision);
+  }
+  return wish;
+}
+
+// What the ranges name, else what the flag says.
+Result<std::vector<net::Family>> wanted_families(const ClusterConfig& config) {
+  if (!config.pod_cidr.empty()) {
+    TRY_ASSIGN(std::vector<net::Cidr> ranges, parse_ranges(config.pod_cidr, kPodRange));
+    return families_of(ranges);
+  }
+  if (!config.service_cidr.empty()) {
+    TRY_ASSIGN(std::vector<net::Cidr> ranges, parse_ranges(config.service_cidr, kServiceRange));
+    return families_of(ranges);
+  }
+  if (config.ip_family == "ipv4") return std::vector{net::Family::V4};
+  if (config.ip_family == "ipv6") return std::vector{net::Family::V6};
+  if (config.ip_family == "dual") return std::vector{net::Family::V4, net::Family::V6};
+  return error(Code::Invalid, "--ip-family {}: want ipv4, ipv6 or dual", config.ip_family);
 }
 
 bool port_is_free(const std::string& address, std::uint16_t port) {
@@ -87,15 +157,41 @@ int number(const std::string& text) {
 
 }  // namespace
 
-net::ClusterRanges Settings::ranges() const {
-  // Both were checked when the settings were made or loaded.
-  return {net::parse_cidr(config.pod_cidr).value(), net::parse_cidr(config.service_cidr).value(),
-          net::parse_cidr(node_cidr).value()};
+std::vector<net::ClusterRanges> Settings::ranges() const {
+  // All were checked when the settings were made or loaded.
+  std::vector<net::Cidr> pods = parse_ranges(config.pod_cidr, kPodRange).value();
+  std::vector<net::Cidr> services = parse_ranges(config.service_cidr, kServiceRange).value();
+  std::vector<net::Cidr> nodes = parse_ranges(node_cidr, kNodeRange).value();
+  std::vector<net::ClusterRanges> ranges;
+  for (size_t i = 0; i < pods.size(); ++i) ranges.push_back({pods[i], services[i], nodes[i]});
+  return ranges;
 }
 
-net::Cidr Settings::node_pods(int index) const { return {ranges().pods.at(static_cast<std::uint32_t>(index) << 8), 24}; }
+std::vector<net::Cidr> Settings::node_pods(int index) const {
+  std::vector<net::Cidr> ranges;
+  for (const net::ClusterRanges& family : this->ranges())
+    ranges.push_back(family.pods.part(static_cast<std::uint64_t>(index), family.pods.length + 8));
+  return ranges;
+}
 
-net::Ipv4 Settings::service_address(std::uint32_t host_part) const { return ranges().services.at(host_part); }
+std::vector<net::Address> Settings::service_addresses(std::uint32_t host_part) const {
+  std::vector<net::Address> addresses;
+  for (const net::ClusterRanges& family : ranges()) addresses.push_back(family.services.at(host_part));
+  return addresses;
+}
+
+std::vector<net::Cidr> Settings::answered() const {
+  std::vector<net::Cidr> ranges;
+  for (const net::ClusterRanges& family : this->ranges())
+    ranges.push_back(family.balancers().part(0, sys::bits_of(family.pods.family()) - 5));
+  return ranges;
+}
+
+std::vector<net::Address> Settings::ingress_addresses() const {
+  std::vector<net::Address> addresses;
+  for (const net::Cidr& range : answered()) addresses.push_back(range.at(1));
+  return addresses;
+}
 
 Result<Settings> load_settings(const ClusterConfig& config) {
   Paths paths(config);
@@ -114,8 +210,12 @@ Result<Settings> load_settings(const ClusterConfig& config) {
   kept.expose = values["expose"];
   kept.cluster_domain = values["domain"];
   kept.cgroup_root = values["cgroup-root"];
-  bool whole = !settings.id.empty() && kept.nodes >= 1 && check_shape(kept.pod_cidr, "").ok() &&
-               check_shape(kept.service_cidr, "").ok() && net::parse_cidr(settings.node_cidr).ok();
+  Result<std::vector<net::Cidr>> pods = parse_ranges(kept.pod_cidr, kPodRange),
+                                 services = parse_ranges(kept.service_cidr, kServiceRange),
+                                 nodes = parse_ranges(settings.node_cidr, kNodeRange);
+  bool whole = !settings.id.empty() && kept.nodes >= 1 && pods.ok() && services.ok() && nodes.ok() &&
+               families_of(pods.value()) == families_of(services.value()) &&
+               families_of(pods.value()) == families_of(nodes.value());
   if (!whole)
     return error(Code::Invalid, "{} is damaged; `skiff delete -p {}` removes the cluster", paths.settings(), config.name);
   for (auto [wish, has, flag] : {std::tuple{&config.pod_cidr, &kept.pod_cidr, "--pod-cidr"},
@@ -129,9 +229,10 @@ Result<Settings> choose_settings(const ClusterConfig& config, Random& random) {
   if (api::Problems problems = api::dns1123_label_problems(config.name); !problems.empty())
     return error(Code::Invalid, "cluster name '{}': {}", config.name, problems[0]);
   Settings settings{config, random.hex(3), ""};
-  TRY_ASSIGN(settings.node_cidr, choose_range("", "", kNodeCandidates));
-  TRY_ASSIGN(settings.config.pod_cidr, choose_range(config.pod_cidr, "--pod-cidr", kPodCandidates));
-  TRY_ASSIGN(settings.config.service_cidr, choose_range(config.service_cidr, "--service-cidr", kServiceCandidates));
+  TRY_ASSIGN(std::vector<net::Family> families, wanted_families(config));
+  TRY_ASSIGN(settings.node_cidr, choose_ranges("", kNodeRange, families));
+  TRY_ASSIGN(settings.config.pod_cidr, choose_ranges(config.pod_cidr, kPodRange, families));
+  TRY_ASSIGN(settings.config.service_cidr, choose_ranges(config.service_cidr, kServiceRange, families));
   TRY_ASSIGN(settings.config.api_port, choose_port(config));
   TRY(sys::replace_file(Paths(config).settings(), text_of(settings)));
   return settings;

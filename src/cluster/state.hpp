@@ -40,18 +40,20 @@ class Paths {
 struct Settings {
   ClusterConfig config;
   std::string id;
-  std::string node_cidr;  // addresses of the nodes and of the host's ends towards them
+  std::string node_cidr;  // addresses of the nodes and of the host's ends towards them; "A,B" with two families
 
   std::string cgroup() const { return config.cgroup_root + "/" + id; }
   std::string node_name(int index) const {
     return index == 0 ? config.name : config.name + "-" + std::to_string(index + 1);
   }
-  net::ClusterRanges ranges() const;
-  net::Cidr node_pods(int index) const;                      // a /24 of the pod range each
-  net::Ipv4 service_address(std::uint32_t host_part) const;  // 1: the API's, 10: DNS'
+  /// One a family, the main one first; what follows is in the same order.
+  std::vector<net::ClusterRanges> ranges() const;
+  std::vector<net::Cidr> node_pods(int index) const;                             // an IPv4 /24, an IPv6 /64
+  std::vector<net::Address> service_addresses(std::uint32_t host_part) const;  // 1: the API's, 10: DNS'
+  net::Address service_address(std::uint32_t host_part) const { return service_addresses(host_part).front(); }
   /// Of the balancers' addresses those that are answered in every node: the ingress' and the gateways'.
-  net::Cidr answered() const { return {ranges().balancers().base, 27}; }
-  net::Ipv4 ingress_address() const { return answered().at(1); }
+  std::vector<net::Cidr> answered() const;
+  std::vector<net::Address> ingress_addresses() const;
 };
 
 /// Loads what an earlier start chose; a wish in `config` that differs is Invalid (a range cannot change under living

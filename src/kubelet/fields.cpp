@@ -57,7 +57,8 @@ Result<std::string> field_value(const FieldSource& source, const std::string& pa
     return at(metadata.annotations, key);
   if (path == "spec.nodeName") return source.pod.spec.nodeName;
   if (path == "spec.serviceAccountName") return source.pod.spec.serviceAccountName;
-  if (path == "status.hostIP" || path == "status.hostIPs") return source.host_ip;
+  if (path == "status.hostIP") return source.host_ips.empty() ? std::string() : source.host_ips.front();
+  if (path == "status.hostIPs") return join(source.host_ips, ",");
   if (path == "status.podIP") return source.pod_ips.empty() ? std::string() : source.pod_ips.front();
   if (path == "status.podIPs") return join(source.pod_ips, ",");
   return error(Code::Invalid, "unsupported fieldPath: {}", path);

@@ -14,7 +14,7 @@ namespace skiff::kubelet {
 struct FieldSource {
   const api::Pod& pod;
   std::vector<std::string> pod_ips;
-  std::string host_ip;
+  std::vector<std::string> host_ips;
   std::map<std::string, api::Quantity> allocatable;  // the node's: a container without a limit may use that
 };
 

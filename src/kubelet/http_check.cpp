@@ -55,7 +55,7 @@ Result<HttpAnswer> exchange(ProbeStream& stream, const std::string& request, Tim
 }  // namespace
 
 Result<UniqueFd> connect_tcp(const UniqueFd& network, const Address& address, TimePoint deadline) {
-  Result<net::Ipv4> host = net::parse_ipv4(address.host);
+  Result<net::Address> host = net::parse_address(address.host);
   if (!host.ok()) return error(Code::Invalid, "dial tcp: lookup {}: no such host", address.host);
   Result<UniqueFd> socket =
       net::dial_in(network, {host.value(), static_cast<std::uint16_t>(address.port)}, deadline);

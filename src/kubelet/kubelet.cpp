@@ -97,8 +97,8 @@ Result<std::unique_ptr<Kubelet>> Kubelet::start(KubeletSpec spec, KubeletParts p
 NodeDescription Kubelet::describe_node() const {
   NodeDescription description;
   description.name = spec_.name;
-  description.ip = spec_.ip;
-  description.pod_cidr = spec_.pod_cidr;
+  description.ips = spec_.ips;
+  description.pod_cidrs = spec_.pod_cidrs;
   description.version = spec_.version;
   description.labels = spec_.labels;
   description.capacity = machine_capacity(spec_.directory, spec_.max_pods);
@@ -111,7 +111,7 @@ NodeDescription Kubelet::describe_node() const {
 }
 
 NodeFacts Kubelet::facts(const NodeDescription& description) const {
-  return {spec_.name,           spec_.directory,      spec_.ip, spec_.dns, description.allocatable,
+  return {spec_.name,           spec_.directory,      spec_.ips, spec_.dns, description.allocatable,
           spec_.unsafe_sysctls, spec_.seccomp_directory, spec_.TEST_reached};
 }
 
@@ -183,10 +183,9 @@ Status Kubelet::adopt_known(const runtime::NodeContents& contents, std::set<std:
       TRY_ASSIGN(state.network, parts_.node.sandbox_network(uid));
       state.sandbox = uid;
       if (pod->spec.hostNetwork) {
-        state.ips = {spec_.ip};
+        state.ips = spec_.ips;
       } else {
-        TRY_ASSIGN(std::string ip, parts_.network.attach(uid, state.network));
-        state.ips = {std::move(ip)};
+        TRY_ASSIGN(state.ips, parts_.network.attach(uid, state.network));
       }
     } else if (!pod->status.containerStatuses.empty() && pod->status.phase == "Running") {
       events_.normal(client::reference_to(pod), "SandboxChanged",

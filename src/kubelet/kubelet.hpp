@@ -30,8 +30,8 @@ struct KubeletSpec {
   std::string name;
   std::string directory;  // the node's own
   std::string cgroup;     // the node's own group
-  std::string ip;
-  std::string pod_cidr;
+  std::vector<std::string> ips;        // one a family, the main one first
+  std::vector<std::string> pod_cidrs;  // the same
   std::string version = "v1.36.0";
   std::string machine_id;  // 32 hexadecimal digits, stable
   std::map<std::string, std::string> labels;

@@ -181,11 +181,17 @@ Result<UniqueFd> KubeletAccess::dial_pod(const client::ObjectKey& key, std::uint
   TRY_ASSIGN(PodSnapshot pod, find_pod(key));
   if (!pod.has_sandbox) return error(Code::NotFound, "pod {} is not running", key.str());
   TRY_ASSIGN(UniqueFd network, node_.sandbox_network(pod.pod->metadata.uid));
-  return net::dial_in(network, {net::Ipv4{0x7f000001}, port}, clock_.now() + kDialTimeout);
+  // As the kubelet dials "localhost": IPv4 first, then IPv6.
+  Result<UniqueFd> v4 =
+      net::dial_in(network, {net::Address::loopback(net::Family::V4), port}, clock_.now() + kDialTimeout);
+  if (v4.ok()) return v4;
+  Result<UniqueFd> v6 =
+      net::dial_in(network, {net::Address::loopback(net::Family::V6), port}, clock_.now() + kDialTimeout);
+  return v6.ok() ? std::move(v6) : std::move(v4);
 }
 
 Result<UniqueFd> KubeletAccess::dial(const std::string& address, std::uint16_t port) {
-  TRY_ASSIGN(net::Ipv4 target, net::parse_ipv4(address));
+  TRY_ASSIGN(net::Address target, net::parse_address(address));
   return net::dial_in(node_.network(), {target, port}, clock_.now() + kDialTimeout);
 }
 

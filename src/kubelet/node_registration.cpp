@@ -98,14 +98,16 @@ api::Node make_node(const NodeDescription& description, const api::Node* old, ap
   labels["kubernetes.io/os"] = labels["beta.kubernetes.io/os"] = description.info.operatingSystem;
   labels["kubernetes.io/arch"] = labels["beta.kubernetes.io/arch"] = description.info.architecture;
   for (const auto& [key, value] : description.labels) labels[key] = value;
-  if (node.spec.podCIDR.empty() && !description.pod_cidr.empty()) {
-    node.spec.podCIDR = description.pod_cidr;
-    node.spec.podCIDRs = {description.pod_cidr};
+  if (node.spec.podCIDR.empty() && !description.pod_cidrs.empty()) {
+    node.spec.podCIDR = description.pod_cidrs.front();
+    node.spec.podCIDRs = description.pod_cidrs;
   }
   node.status.capacity = description.capacity;
   node.status.allocatable = description.allocatable;
   node.status.nodeInfo = description.info;
-  node.status.addresses = {{"InternalIP", description.ip}, {"Hostname", description.name}};
+  node.status.addresses.clear();
+  for (const std::string& ip : description.ips) node.status.addresses.emplace_back("InternalIP", ip);
+  node.status.addresses.emplace_back("Hostname", description.name);
   node.status.daemonEndpoints.kubeletEndpoint.Port = description.port;
   set_condition(node,
                 description.pressure.memory

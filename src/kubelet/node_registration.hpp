@@ -14,8 +14,8 @@ namespace skiff::kubelet {
 /// What a node says of itself.
 struct NodeDescription {
   std::string name;
-  std::string ip;
-  std::string pod_cidr;
+  std::vector<std::string> ips;        // one a family, the main one first
+  std::vector<std::string> pod_cidrs;  // the same
   std::string version;                        // "v1.36.0"
   std::map<std::string, std::string> labels;  // on top of hostname, os and arch
   std::map<std::string, api::Quantity> capacity, allocatable;

@@ -17,13 +17,13 @@ std::string PodRuntime::log_path(const std::string& uid, const std::string& cont
 }
 
 FieldSource PodRuntime::fields_of(const api::Pod& pod, const PodState& state) const {
-  return {pod, state.ips, facts_.ip, facts_.allocatable};
+  return {pod, state.ips, facts_.ips, facts_.allocatable};
 }
 
 HandlerTarget PodRuntime::target_of(const PodState& state, const api::Container& container,
                                     const ContainerRecord& record) const {
   return {record.current ? record.current->container.id : "", container,
-          state.ips.empty() ? facts_.ip : state.ips.front()};
+          state.ips.empty() ? facts_.ips.front() : state.ips.front()};
 }
 
 api::ObjectReference PodRuntime::about(const api::Pod& pod) const {
@@ -82,14 +82,14 @@ Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   TRY_ASSIGN(state.network, system_.node.create_sandbox(spec));
   reached("sandbox");
   if (pod.spec.hostNetwork) {
-    state.ips = {facts_.ip};
+    state.ips = facts_.ips;
   } else {
-    Result<std::string> ip = system_.network.attach(uid, state.network);
-    if (!ip.ok()) {
+    Result<std::vector<std::string>> ips = system_.network.attach(uid, state.network);
+    if (!ips.ok()) {
       (void)system_.node.remove_sandbox(uid).ok();  // made again with the next attempt
-      return std::move(ip).error();
+      return std::move(ips).error();
     }
-    state.ips = {ip.value()};
+    state.ips = std::move(ips).value();
   }
   state.sandbox = uid;
   return ok();

@@ -24,7 +24,7 @@ namespace skiff::kubelet {
 struct NodeFacts {
   std::string name;
   std::string directory;  // the node's own; pods live in directory/pods/<uid>
-  std::string ip;
+  std::vector<std::string> ips;  // one a family
   DnsSettings dns;
   std::map<std::string, api::Quantity> allocatable;
   std::set<std::string> unsafe_sysctls;

@@ -315,8 +315,9 @@ api::PodStatus make_status(const StatusInput& input) {
   if (over && !input.terminated && any_running(input.state))
     status.phase = pod.status.phase.empty() ? "Pending" : pod.status.phase;
   if (!status.startTime) status.startTime = input.now;
-  status.hostIP = input.host_ip;
-  status.hostIPs = {api::HostIP{input.host_ip}};
+  status.hostIP = input.host_ips.empty() ? std::string() : input.host_ips.front();
+  status.hostIPs.clear();
+  for (const std::string& ip : input.host_ips) status.hostIPs.push_back(api::HostIP{ip});
   if (!input.state.ips.empty()) {
     status.podIP = input.state.ips.front();
     status.podIPs.clear();

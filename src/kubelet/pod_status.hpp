@@ -8,7 +8,7 @@ namespace skiff::kubelet {
 struct StatusInput {
   const api::Pod& pod;
   const PodState& state;
-  std::string host_ip;
+  std::vector<std::string> host_ips;
   api::Time now;
   bool terminated = false;  // nothing of it will run again (deleted or finished)
 };

@@ -204,7 +204,7 @@ Status PodWorkers::write_status(Worker& worker, const api::Pod& pod) {
   std::string hash = static_hash(pod);
   if (!hash.empty()) TRY(keep_mirror(pod));
   auto make = [&](const api::Pod& base) {
-    return make_status({base, worker.pods, runtime_->facts().ip, api::Time::from(clock_.wall_now()),
+    return make_status({base, worker.pods, runtime_->facts().ips, api::Time::from(clock_.wall_now()),
                         worker.state.phase != Phase::Syncing && worker.finished});
   };
   if (make(pod) == pod.status) return ok();

@@ -1,7 +1,5 @@
 #include "net/address.hpp"
 
-#include <arpa/inet.h>
-
 #include <charconv>
 
 namespace skiff::net {
@@ -16,44 +14,49 @@ int parse_number(std::string_view text, int max) {
   return plain && value <= max ? value : -1;
 }
 
+/// As many ones as the address is long.
+Uint128 all_bits(Family family) { return family == Family::V6 ? ~Uint128{0} : Uint128{0xffffffff}; }
+
 }  // namespace
 
-std::string Ipv4::str() const {
-  return fmt::format("{}.{}.{}.{}", value >> 24, value >> 16 & 255, value >> 8 & 255, value & 255);
-}
-
-std::uint32_t Ipv4::network_order() const { return htonl(value); }
-Ipv4 Ipv4::from_network_order(std::uint32_t value) { return {ntohl(value)}; }
-
-Result<Ipv4> parse_ipv4(std::string_view text) {
-  Error invalid = error(Code::Invalid, "'{}' is not an IPv4 address", text);
-  Ipv4 address;
-  std::string_view rest = text;
-  for (int part = 0; part < 4; ++part) {
-    size_t dot = part < 3 ? rest.find('.') : rest.size();
-    if (dot == std::string_view::npos || dot == 0) return invalid;
-    int byte = parse_number(rest.substr(0, dot), 255);
-    if (byte < 0) return invalid;
-    address.value = address.value << 8 | static_cast<std::uint32_t>(byte);
-    rest.remove_prefix(std::min(dot + 1, rest.size()));
-  }
-  return address;
-}
+std::string_view to_string(Family family) { return family == Family::V4 ? "IPv4" : "IPv6"; }
 
 std::string Cidr::str() const { return fmt::format("{}/{}", base.str(), length); }
 
-std::uint32_t Cidr::mask() const { return length == 0 ? 0 : ~std::uint32_t{0} << (32 - length); }
+Uint128 Cidr::mask() const {
+  int rest = sys::bits_of(family()) - length;
+  return rest == 128 ? Uint128{0} : (all_bits(family()) >> rest) << rest;
+}
+
+Address Cidr::last() const { return {base.family, base.value | (~mask() & all_bits(family()))}; }
+
+Cidr Cidr::part(std::uint64_t index, int bits) const {
+  return {{base.family, base.value + (Uint128{index} << (sys::bits_of(family()) - bits))}, bits};
+}
 
 Result<Cidr> parse_cidr(std::string_view text) {
+  Error invalid = error(Code::Invalid, "'{}' is not a CIDR", text);
   size_t slash = text.find('/');
-  int length = -1;
-  if (slash != std::string_view::npos && slash + 1 < text.size())
-    length = parse_number(text.substr(slash + 1), 32);
-  if (length < 0) return error(Code::Invalid, "'{}' is not a CIDR", text);
-  TRY_ASSIGN(Ipv4 base, parse_ipv4(text.substr(0, slash)));
-  Cidr cidr{base, length};
+  if (slash == std::string_view::npos || slash + 1 >= text.size()) return invalid;
+  Result<Address> base = parse_address(text.substr(0, slash));
+  if (!base.ok()) return invalid;
+  int length = parse_number(text.substr(slash + 1), sys::bits_of(base.value().family));
+  if (length < 0) return invalid;
+  Cidr cidr{base.value(), length};
   cidr.base.value &= cidr.mask();
   return cidr;
+}
+
+Result<Endpoint> parse_endpoint(std::string_view text) {
+  Error invalid = error(Code::Invalid, "'{}' is not an address with a port", text);
+  size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon + 1 >= text.size()) return invalid;
+  std::string_view host = text.substr(0, colon);
+  bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  Result<Address> address = parse_address(bracketed ? host.substr(1, host.size() - 2) : host);
+  int port = parse_number(text.substr(colon + 1), 65535);
+  if (!address.ok() || address.value().is_v6() != bracketed || port < 0) return invalid;
+  return Endpoint{address.value(), static_cast<std::uint16_t>(port)};
 }
 
 std::string_view to_string(Protocol protocol) {

@@ -12,7 +12,7 @@ namespace skiff::net {
 
 Result<UniqueFd> start_dial_in(const UniqueFd& network, Endpoint target) {
   return sys::in_network(network, [&]() -> Result<UniqueFd> {
-    TRY_ASSIGN(UniqueFd socket, open_socket(Protocol::Tcp));
+    TRY_ASSIGN(UniqueFd socket, open_socket(Protocol::Tcp, target.address.family));
     TRY(connect_socket(socket, target));
     return socket;
   });

@@ -40,8 +40,8 @@ std::string server_failure(const DnsQuery& query) {
   return encode_answer(query, {.code = DnsCode::ServerFailure, .authoritative = false}, 512);
 }
 
-DnsForwarder::DnsForwarder(EventLoop& loop, std::string resolv_conf, Ipv4 self)
-    : loop_(loop), resolvers_(std::move(resolv_conf)), self_(self), cache_(kCachedAnswers) {}
+DnsForwarder::DnsForwarder(EventLoop& loop, std::string resolv_conf, std::set<Address> self)
+    : loop_(loop), resolvers_(std::move(resolv_conf)), self_(std::move(self)), cache_(kCachedAnswers) {}
 
 DnsForwarder::~DnsForwarder() {
   for (auto& [id, exchange] : exchanges_) release_socket(*exchange);
@@ -61,8 +61,8 @@ std::vector<Endpoint> DnsForwarder::servers_for(const std::string& name) {
   }
   if (!upstreams_.others.empty()) return upstreams_.others;
   std::vector<Endpoint> servers;
-  for (Ipv4 server : resolvers_.current())
-    if (server != self_) servers.push_back({server, 53});
+  for (Address server : resolvers_.current())
+    if (!self_.contains(server)) servers.push_back({server, 53});
   return servers;
 }
 
@@ -83,7 +83,7 @@ void DnsForwarder::forward(const DnsQuery& query, const std::string& packet, boo
 }
 
 Status DnsForwarder::open_exchange(Exchange& exchange, Endpoint server) {
-  TRY_ASSIGN(exchange.socket, open_socket(exchange.stream ? Protocol::Tcp : Protocol::Udp));
+  TRY_ASSIGN(exchange.socket, open_socket(exchange.stream ? Protocol::Tcp : Protocol::Udp, server.address.family));
   TRY(connect_socket(exchange.socket, server));
   std::uint64_t id = exchange.id;
   exchange.received.clear();

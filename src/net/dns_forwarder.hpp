@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,7 +29,7 @@ class DnsForwarder {
   using Reply = std::function<void(std::string packet)>;
 
   /// `self` is never asked, whatever the host's file says: the question would come back.
-  DnsForwarder(EventLoop& loop, std::string resolv_conf, Ipv4 self);
+  DnsForwarder(EventLoop& loop, std::string resolv_conf, std::set<Address> self);
   ~DnsForwarder();
 
   /// Answers `query`, whose packet is `packet`, through `reply`, exactly once: from the cache, from a
@@ -51,7 +52,7 @@ class DnsForwarder {
 
   EventLoop& loop_;
   HostResolvers resolvers_;
-  const Ipv4 self_;
+  const std::set<Address> self_;
   DnsUpstreams upstreams_;
   DnsCache cache_;
   std::uint64_t next_id_ = 0;

@@ -152,7 +152,10 @@ class Writer {
 };
 
 void write_data(Writer& writer, std::string& out, const DnsRecord& record) {
-  if (auto* address = std::get_if<Ipv4>(&record.data)) return writer.u32(address->value);
+  if (auto* address = std::get_if<Address>(&record.data)) {
+    out += address->bytes();
+    return;
+  }
   if (auto* target = std::get_if<DnsTarget>(&record.data)) return writer.name(target->name);
   if (auto* text = std::get_if<DnsText>(&record.data)) {
     out += static_cast<char>(std::min<size_t>(text->text.size(), 255));
@@ -329,9 +332,9 @@ std::vector<DnsRecord> read_answers(std::string_view packet) {
     if (!reader.ok()) break;
     DnsRecord record{.name = head.name, .type = head.type, .ttl = head.ttl};
     if (head.type == DnsType::A && head.size == 4)
-      record.data = Ipv4{data.u32()};
+      record.data = Address::from_bytes(packet.substr(data.at(), 4));
     else if (head.type == DnsType::Aaaa && head.size == 16)
-      record.data = DnsRaw{std::string(packet.substr(data.at(), 16))};
+      record.data = Address::from_bytes(packet.substr(data.at(), 16));
     else if (head.type == DnsType::Cname)
       record.data = DnsTarget{data.name()};
     else

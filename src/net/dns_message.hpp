@@ -75,7 +75,7 @@ struct DnsRecord {
   std::string name;
   DnsType type{};
   std::uint32_t ttl = 5;
-  std::variant<Ipv4, DnsTarget, DnsService, DnsAuthority, DnsText, DnsRaw> data;
+  std::variant<Address, DnsTarget, DnsService, DnsAuthority, DnsText, DnsRaw> data;
 };
 
 struct DnsAnswer {

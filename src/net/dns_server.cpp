@@ -31,7 +31,7 @@ constexpr int kMaxAliases = 8;
 class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
  public:
   Serving(EventLoop& loop, const DnsServerSpec& spec, const DnsZones& zones)
-      : loop_(loop), zones_(zones), forwarder_(loop, spec.resolv_conf, spec.listen.address) {}
+      : loop_(loop), zones_(zones), forwarder_(loop, spec.resolv_conf, {spec.addresses.begin(), spec.addresses.end()}) {}
 
   struct Listeners {
     std::shared_ptr<UniqueFd> udp;  // shared: forwarded answers may still want it
@@ -123,17 +123,16 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
     std::string packet;
     for (int i = 0; i < kPacketsATurn; ++i) {
       packet.resize(kMaxUdpAnswer);
-      sockaddr_in client{};
-      socklen_t size = sizeof client;
-      ssize_t length = ::recvfrom(udp->get(), packet.data(), packet.size(), MSG_DONTWAIT,
-                                  reinterpret_cast<sockaddr*>(&client), &size);
+      SocketAddress client;
+      ssize_t length =
+          ::recvfrom(udp->get(), packet.data(), packet.size(), MSG_DONTWAIT, client.get(), &client.size);
       if (length < 0) return;
       packet.resize(static_cast<size_t>(length));
       handle(packet, false, [udp, client](const std::string& answer) {
         if (answer.empty()) return;
         // An answer that cannot be sent is one that got lost: the client asks again.
         (void)::sendto(udp->get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                       reinterpret_cast<const sockaddr*>(&client), sizeof client);
+                       client.get(), client.size);
       });
     }
   }
@@ -243,13 +242,14 @@ Result<std::unique_ptr<DnsServer>> DnsServer::start(const UniqueFd& upstream, Dn
   return server;
 }
 
-Status DnsServer::add_node(const std::string& id, const UniqueFd& node, std::optional<Ipv4> address) {
+Status DnsServer::add_node(const std::string& id, const UniqueFd& node, const std::vector<Address>& own) {
   {
     MutexLock lock(mutex_);
     if (!nodes_.insert(id).second) return ok();
   }
-  std::vector<Endpoint> endpoints{spec_.listen};
-  if (address) endpoints.push_back({*address, spec_.listen.port});
+  std::vector<Endpoint> endpoints;
+  for (const std::vector<Address>* addresses : {&spec_.addresses, &own})
+    for (Address address : *addresses) endpoints.push_back({address, spec_.port});
   auto listen = [&](Endpoint endpoint) -> Result<Serving::Listeners> {
     TRY_ASSIGN(UniqueFd udp, sys::in_network(node, [&] { return open_listener(Protocol::Udp, endpoint); }));
     TRY_ASSIGN(UniqueFd tcp, sys::in_network(node, [&] { return open_listener(Protocol::Tcp, endpoint); }));
@@ -259,7 +259,8 @@ Status DnsServer::add_node(const std::string& id, const UniqueFd& node, std::opt
     TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(node));
     TRY_ASSIGN(sys::Link lo, netlink->link("lo"));
     TRY(netlink->set_up(lo.index));
-    TRY(netlink->add_address({lo.index, {spec_.listen.address.value, 32}}));
+    for (Address address : spec_.addresses)
+      TRY(netlink->add_address({lo.index, sys::Prefix::single(address)}));
     std::vector<Serving::Listeners> all;
     for (Endpoint endpoint : endpoints) {
       TRY_ASSIGN(Serving::Listeners one, listen(endpoint));

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/event_loop.hpp"
 #include "base/fd.hpp"
@@ -24,7 +25,8 @@ class DnsZones {
 };
 
 struct DnsServerSpec {
-  Endpoint listen;  // the DNS service's ClusterIP, port 53
+  std::vector<Address> addresses;  // the DNS service's ClusterIPs
+  std::uint16_t port = 53;
   std::string resolv_conf = "/etc/resolv.conf";
 };
 
@@ -37,9 +39,9 @@ class DnsServer {
   /// Answers no more; what waits for a resolver is dropped.
   ~DnsServer();
 
-  /// Gives the node the service's address (on its loopback) and listens there, UDP and TCP, and on `address`
-  /// of the node too. Idempotent per id.
-  Status add_node(const std::string& id, const UniqueFd& node, std::optional<Ipv4> address = std::nullopt);
+  /// Gives the node the service's addresses (on its loopback) and listens there, UDP and TCP, and on those of
+  /// the node's `own`. Idempotent per id.
+  Status add_node(const std::string& id, const UniqueFd& node, const std::vector<Address>& own = {});
   /// Stops listening; a node that was not added is fine.
   void remove_node(const std::string& id);
   /// Who is asked about names that are not ours, once this returns.

@@ -39,10 +39,10 @@ bool HttpBodyReader::step(std::string_view& in, std::string& out) {
       return true;
     case State::Trailer: {
       size_t end = in.find("\r\n");
-      if (trailer_ + std::min(end, in.size()) > kMaxTrailer) state_ = State::Broken;
+      if (trailer_.size() + std::min(end, in.size()) > kMaxTrailer) state_ = State::Broken;
       if (end == std::string_view::npos) return false;
-      trailer_ += end;
-      if (end == 0) state_ = State::Done;
+      if (state_ != State::Broken) trailer_.append(in.substr(0, end + 2));
+      if (end == 0 && state_ != State::Broken) state_ = State::Done;
       in.remove_prefix(end + 2);
       return true;
     }
@@ -88,6 +88,12 @@ bool HttpBodyReader::take_chunk_size(std::string_view& in) {
   left_ = size;
   state_ = size == 0 ? State::Trailer : State::Data;
   return true;
+}
+
+std::string last_chunk(const HttpHeaders& trailers) {
+  std::string out = "0\r\n";
+  append_headers(out, trailers);
+  return out + "\r\n";
 }
 
 void append_chunk(std::string& out, std::string_view data) {

@@ -22,6 +22,8 @@ class HttpBodyReader {
 
   bool done() const { return state_ == State::Done; }
   bool broken() const { return state_ == State::Broken; }
+  /// What came after a chunked body, once it is done; fields that say how a message is to be read are left out.
+  HttpHeaders trailers() const { return trailer_headers(trailer_); }
   /// How much data there was so far.
   std::uint64_t size() const { return size_; }
 
@@ -36,11 +38,13 @@ class HttpBodyReader {
   State state_ = framing_.kind == HttpFraming::Kind::Chunked ? State::ChunkSize : State::Data;
   std::uint64_t left_;  // of the body, or of the chunk
   std::uint64_t size_ = 0;
-  size_t trailer_ = 0;  // bytes of trailers that were dropped
+  std::string trailer_;  // lines as they came
 };
 
 /// Appends `data` as one chunk; nothing for no data (which would end the body).
 void append_chunk(std::string& out, std::string_view data);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
+/// The same with trailers.
+std::string last_chunk(const HttpHeaders& trailers);
 
 }  // namespace skiff::net

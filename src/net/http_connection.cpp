@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "net/http2_connection.hpp"
 #include "net/sockets.hpp"
 
 namespace skiff::net {
@@ -17,8 +18,6 @@ namespace {
 constexpr size_t kBuffer = 256 << 10;  // of a direction
 constexpr size_t kChunk = 64 << 10;
 constexpr size_t kMaxTries = 8;
-constexpr Duration kHeadPatience = 15s;  // from a head's first byte to its last
-constexpr Duration kIdlePatience = 75s;
 constexpr Duration kBodyPatience = 60s;  // between two pieces
 constexpr Duration kTunnelPatience = 1h;
 constexpr Duration kDrainPatience = 2s;
@@ -35,13 +34,13 @@ HttpConnection::HttpConnection(HttpShared& shared, std::unique_ptr<Channel> clie
     : shared_(shared), client_(std::move(client)), facts_(std::move(facts)), on_end_(std::move(on_end)) {}
 
 HttpConnection::~HttpConnection() {
-  if (client_watched_ != 0) shared_.loop.unwatch(client_->fd());
+  if (client_ && client_watched_ != 0) shared_.loop.unwatch(client_->fd());
   close_server();
   if (timer_ != 0) shared_.loop.cancel(timer_);
 }
 
 Status HttpConnection::start() {
-  allow(kHeadPatience);
+  allow(shared_.limits.head_patience);
   arm_timer();
   client_watched_ = EPOLLIN;
   return shared_.loop.watch(client_->fd(), EPOLLIN, [this](std::uint32_t events) { on_client(events); });
@@ -65,13 +64,23 @@ void HttpConnection::on_server(std::uint32_t events) {
       connect_next();
       return pump();
     }
-    server_reached_ = true;
-    phase_ = Phase::Exchange;
-    allow(forward_.answer_timeout);
+    server_reached();
   }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) server_readable_ = true;
   if ((events & EPOLLOUT) != 0) server_blocked_ = false;
   pump();
+}
+
+void HttpConnection::server_reached() {
+  server_reached_ = true;
+  phase_ = Phase::Exchange;
+  allow(forward_.answer_timeout);
+  if (!forward_.backends->http2) return;
+  shared_.loop.unwatch(server_.get());
+  server_watched_ = 0;
+  Result<UniqueFd> translated = shared_.speak_http2(std::move(server_));
+  if (!translated.ok()) return refuse(502);
+  server_ = std::move(translated).value();
 }
 
 void HttpConnection::pump() {
@@ -108,7 +117,7 @@ bool HttpConnection::advance() {
       drain();
       break;
   }
-  return write_client() || moved;
+  return !ended_ && (write_client() || moved);
 }
 
 bool HttpConnection::read_client() {
@@ -125,7 +134,7 @@ bool HttpConnection::read_client() {
     client_at_end_ = true;
     return true;
   }
-  if (phase_ == Phase::Head && client_in_.empty()) allow(kHeadPatience);
+  if (phase_ == Phase::Head && client_in_.empty()) allow(shared_.limits.head_patience);
   if (phase_ == Phase::Exchange) allow(std::max(kBodyPatience, forward_.answer_timeout));
   if (phase_ == Phase::Tunnel) allow(kTunnelPatience);
   if (phase_ != Phase::Draining) client_in_.append(buffer, static_cast<size_t>(size));
@@ -189,6 +198,8 @@ bool HttpConnection::take_head() {
   if (!client_out_.empty()) return false;  // the answer before goes first
   if (client_in_.empty() && client_at_end_) ended_ = true;
   if (client_in_.empty()) return false;
+  if (first_request_ && kHttp2Preface.starts_with(std::string_view(client_in_).substr(0, kHttp2Preface.size())))
+    return speaks_http2();
   HttpParsed<HttpRequestHead> parsed = parse_request_head(client_in_);
   if (parsed.incomplete()) {
     if (client_at_end_) ended_ = true;
@@ -199,12 +210,24 @@ bool HttpConnection::take_head() {
     refuse(parsed.refusal->status);
     return true;
   }
+  first_request_ = false;
   client_in_.erase(0, parsed.used);
   request_ = std::move(*parsed.head);
   request_body_ = HttpBodyReader(request_.body);
   keep_alive_ = request_.keep_alive;
   decide();
   return true;
+}
+
+/// The client goes on as somebody else's once its preface is whole.
+bool HttpConnection::speaks_http2() {
+  if (client_at_end_) ended_ = true;
+  if (client_in_.size() < kHttp2Preface.size() || !shared_.serve_http2) return false;
+  shared_.loop.unwatch(client_->fd());
+  client_watched_ = 0;
+  ended_ = true;
+  shared_.serve_http2(std::move(client_), std::move(client_in_), facts_);
+  return false;
 }
 
 void HttpConnection::decide() {
@@ -236,7 +259,7 @@ void HttpConnection::answer(const HttpAnswer& what, bool keep_alive) {
   if (!begun) client_out_ += own_answer(head, what, keep_alive);
   answer_.reset();
   phase_ = keep_alive && !begun ? Phase::Head : Phase::Draining;
-  allow(phase_ == Phase::Head ? kIdlePatience : kBodyPatience);
+  allow(phase_ == Phase::Head ? shared_.limits.idle_patience : kBodyPatience);
 }
 
 void HttpConnection::connect_next() {
@@ -245,14 +268,15 @@ void HttpConnection::connect_next() {
   // A connection that waits is used first, by requests that can be sent again if it turns out to be gone;
   // then only new ones: the others that wait may be gone as well.
   bool waiting_first =
-      tries_ == 0 && is_idempotent(request_.method) && request_body_.done() && request_.upgrade.empty();
+      tries_ == 0 && is_idempotent(request_.method) && request_body_.done() && request_.upgrade.empty() &&
+      !forward_.backends->http2;
   while (tries_ < std::min(kMaxTries, servers.size() + 1)) {
     server_address_ = servers[(first_ + tries_) % servers.size()];
     ++tries_;
     UniqueFd waiting =
         std::exchange(waiting_first, false) ? shared_.upstreams.take(server_address_) : UniqueFd();
     if (waiting) return begin_on(std::move(waiting), true);
-    Result<UniqueFd> socket = open_socket(Protocol::Tcp);
+    Result<UniqueFd> socket = open_socket(Protocol::Tcp, server_address_.address.family);
     if (socket.ok() && connect_socket(socket.value(), server_address_).ok())
       return begin_on(std::move(socket).value(), false);
   }
@@ -269,6 +293,7 @@ void HttpConnection::begin_on(UniqueFd socket, bool connected) {
       forwarded_request(request_, forward_, facts_,
                         fmt::format("{:016x}{:016x}", shared_.random.next(), shared_.random.next()));
   request_sent_ = request_body_.done();
+  if (tries_ == 1) open_mirrors();  // once a request
   answer_.reset();
   phase_ = connected ? Phase::Exchange : Phase::Connecting;
   allow(connected ? forward_.answer_timeout : forward_.connect_timeout);
@@ -287,6 +312,22 @@ void HttpConnection::server_lost() {
   refuse(502);
 }
 
+void HttpConnection::open_mirrors() {
+  mirrors_.clear();
+  for (const auto& backends : forward_.mirrors)
+    if (backends && !backends->endpoints.empty()) {
+      std::uint32_t turn = backends->turn.fetch_add(1, std::memory_order_relaxed);
+      mirrors_.push_back(HttpMirror::open(shared_.loop, backends->endpoints[turn % backends->endpoints.size()]));
+      if (mirrors_.back()) mirrors_.back()->send(server_out_);
+    }
+}
+
+void HttpConnection::to_server(std::string_view bytes) {
+  server_out_ += bytes;
+  for (const auto& mirror : mirrors_)
+    if (mirror) mirror->send(bytes);
+}
+
 bool HttpConnection::pass_request_body() {
   if (request_sent_ || server_out_.size() >= kBuffer) return false;
   std::string data;
@@ -300,17 +341,16 @@ bool HttpConnection::pass_request_body() {
     refuse(400);
     return true;
   }
-  bool chunked = request_.body.kind == HttpFraming::Kind::Chunked;
-  if (chunked)
-    append_chunk(server_out_, data);
-  else
-    server_out_ += data;
-  if (request_body_.done()) {
-    request_sent_ = true;
-    if (chunked) server_out_ += kLastChunk;
-    return true;
+  bool chunked = request_.body.kind == HttpFraming::Kind::Chunked, progress = !data.empty();
+  if (chunked) {
+    std::string framed;
+    append_chunk(framed, data);
+    if (request_body_.done()) framed += kLastChunk;
+    data.swap(framed);
   }
-  return !data.empty();
+  to_server(data);
+  request_sent_ = request_body_.done();
+  return progress || request_sent_;
 }
 
 bool HttpConnection::take_answer() {
@@ -358,22 +398,27 @@ bool HttpConnection::pass_answer_body() {
   // Half an answer has no other end than this, so that nobody takes it for a whole one.
   if (answer_body_.broken()) ended_ = true;
   if (!answer_body_.done()) return !data.empty();
-  if (delivery_ == HttpDelivery::Chunked) client_out_ += kLastChunk;
+  // Only who says so expects anything after a body.
+  bool trailers = has_token(request_.headers, "te", "trailers");
+  if (delivery_ == HttpDelivery::Chunked)
+    client_out_ += trailers ? last_chunk(answer_body_.trailers()) : std::string(kLastChunk);
   finish_exchange();
   return true;
 }
 
 void HttpConnection::finish_exchange() {
   bool reusable = answer_->keep_alive && answer_->body.kind != HttpFraming::Kind::UntilClose &&
-                  request_sent_ && server_out_.empty() && server_in_.empty() && !server_at_end_;
+                  request_sent_ && server_out_.empty() && server_in_.empty() && !server_at_end_ &&
+                  !forward_.backends->http2;
   if (reusable) {
     server_watched_ = 0;
     shared_.upstreams.give(server_address_, std::move(server_));
   }
   close_server();
+  mirrors_.clear();
   answer_.reset();
   phase_ = keep_alive_ ? Phase::Head : Phase::Draining;
-  allow(kIdlePatience);
+  allow(shared_.limits.idle_patience);
 }
 
 void HttpConnection::close_server() {

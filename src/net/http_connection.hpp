@@ -9,17 +9,30 @@
 #include "base/event_loop.hpp"
 #include "base/random.hpp"
 #include "net/http_body.hpp"
+#include "net/http_mirror.hpp"
 #include "net/http_rewrite.hpp"
 #include "net/http_upstreams.hpp"
 
 namespace skiff::net {
+
+/// How long clients may take, and how many there may be.
+struct HttpLimits {
+  Duration head_patience = 15s;  // from a head's first byte to its last
+  Duration idle_patience = 75s;
+  size_t connections = 16384;  // beyond them idle ones end, or new ones
+};
 
 /// What all connections of a proxy share.
 struct HttpShared {
   EventLoop& loop;
   HttpUpstreams& upstreams;
   Random& random;
-  std::shared_ptr<const HttpRoutes> routes;  // replaced at any time; null before the first
+  HttpLimits limits;
+  std::shared_ptr<const HttpRoutes> routes{};  // replaced at any time; null before the first
+  /// Goes on with a client that turned out to speak HTTP/2, of which these bytes were read.
+  std::function<void(std::unique_ptr<Channel> client, std::string received, const HttpClientFacts& facts)> serve_http2{};
+  /// Makes a connected socket speak HTTP/2: what is returned takes one request of HTTP/1 and gives its answer.
+  std::function<Result<UniqueFd>(UniqueFd server)> speak_http2{};
 };
 
 /// Lives on the loop's thread. `on_end` is called once, and may destroy the connection.
@@ -52,12 +65,16 @@ class HttpConnection {
   void server_lost();
 
   bool take_head();
+  bool speaks_http2();
   void decide();
   void answer(const HttpAnswer& what, bool keep_alive);
   void refuse(int status) { answer({.status = status, .headers = {}, .body = ""}, false); }
 
   void connect_next();
   void begin_on(UniqueFd socket, bool connected);
+  void server_reached();
+  void open_mirrors();
+  void to_server(std::string_view bytes);
   bool replayable() const;
   bool pass_request_body();
   bool take_answer();
@@ -92,8 +109,10 @@ class HttpConnection {
   HttpRequestHead request_;
   HttpForward forward_;
   HttpBodyReader request_body_{{}};
+  bool first_request_ = true;
   bool request_sent_ = true;  // with all of its body
   bool keep_alive_ = true;
+  std::vector<std::shared_ptr<HttpMirror>> mirrors_;
   UniqueFd server_;
   Endpoint server_address_;
   bool server_reached_ = false;  // the connection stands

@@ -279,6 +279,22 @@ HttpParsed<HttpResponseHead> parse_response_head(std::string_view bytes, bool to
   return parsed;
 }
 
+HttpHeaders trailer_headers(std::string_view lines) {
+  HttpHeaders headers, kept;
+  if (lines.empty()) return kept;
+  Lines reader{lines};
+  if (read_headers(reader, headers)) return kept;
+  for (HttpHeader& header : headers) {
+    bool frames = false;
+    for (std::string_view one : {"transfer-encoding", "content-length", "content-encoding", "content-type", "content-range",
+                                 "trailer", "host", "connection", "upgrade", "te", "authorization", "set-cookie", "cookie",
+                                 "location", "cache-control", "expect"})
+      frames = frames || same_token(header.name, one);
+    if (!frames) kept.push_back(std::move(header));
+  }
+  return kept;
+}
+
 std::optional<std::string> normal_path(std::string_view target) {
   std::string_view raw = target.substr(0, target.find_first_of("?#"));
   std::string decoded;

@@ -77,6 +77,10 @@ HttpParsed<HttpResponseHead> parse_response_head(std::string_view bytes, bool to
 /// nullopt: a bad escape, a NUL, or ".." above the root.
 std::optional<std::string> normal_path(std::string_view target);
 
+/// The lines after a chunked body, without fields that frame, route or rewrite messages (RFC 9110, 6.5.1); none of them
+/// where one is malformed.
+HttpHeaders trailer_headers(std::string_view lines);
+
 std::string_view http_reason(int status);
 
 /// "Name: value" lines, without an empty line.

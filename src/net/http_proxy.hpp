@@ -1,5 +1,5 @@
 #pragma once
-// A reverse proxy for HTTP/1: one thread that takes connections in any namespace and leads each request to
+// A reverse proxy for HTTP/1 and HTTP/2: one thread that takes connections in any namespace and leads each request to
 // one of several servers, as routes say.
 
 #include <map>
@@ -11,6 +11,7 @@
 #include "base/event_loop.hpp"
 #include "base/fd.hpp"
 #include "base/random.hpp"
+#include "net/http_connection.hpp"
 #include "net/http_routes.hpp"
 
 namespace skiff::net {
@@ -32,12 +33,13 @@ struct HttpListenerFailure {
 class HttpProxy {
  public:
   /// `servers` is the namespace that servers are reached from.
-  static Result<std::unique_ptr<HttpProxy>> start(UniqueFd servers, Random& random);
+  static Result<std::unique_ptr<HttpProxy>> start(UniqueFd servers, Random& random, const HttpLimits& limits = {});
   ~HttpProxy();
 
-  /// Names a namespace to listen in. With a range, all its addresses are put on its loopback. Idempotent.
-  Status add_network(const std::string& name, const UniqueFd& network,
-                     std::optional<Cidr> addresses = std::nullopt);
+  /// From now on servers are reached from `network`. Requests under way go on.
+  Status move_to(UniqueFd network);
+  /// Names a namespace to listen in. All addresses of the ranges, which are small, are put on its loopback. Idempotent.
+  Status add_network(const std::string& name, const UniqueFd& network, const std::vector<Cidr>& addresses = {});
   /// Closes its listeners; connections go on.
   void remove_network(const std::string& name);
 
@@ -49,9 +51,8 @@ class HttpProxy {
 
  private:
   class Serving;
-  HttpProxy(UniqueFd servers, std::unique_ptr<EventLoop> loop, Random& random);
+  HttpProxy(std::unique_ptr<EventLoop> loop, Random& random, const HttpLimits& limits);
 
-  const UniqueFd servers_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Serving> serving_;  // what lives on the loop's thread
   std::jthread thread_;

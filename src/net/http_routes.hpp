@@ -26,6 +26,7 @@ struct HttpQuestion {
 /// Servers that can take a request, in turn.
 struct HttpBackends {
   std::vector<Endpoint> endpoints;
+  bool http2 = false;  // they speak HTTP/2 without TLS (h2c), such as servers of gRPC
   mutable std::atomic<std::uint32_t> turn{0};
 };
 
@@ -41,6 +42,7 @@ struct HttpForward {
   std::uint64_t max_body = 0;                    // bytes; 0: any
   Duration connect_timeout = 5s, answer_timeout = 60s;
   HttpHeaderChanges request, response;
+  std::vector<std::shared_ptr<const HttpBackends>> mirrors{};  // one server of each gets a copy
 };
 
 struct HttpAnswer {

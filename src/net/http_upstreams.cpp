@@ -13,10 +13,15 @@ constexpr Duration kMaxAge = 20s;
 
 }  // namespace
 
-HttpUpstreams::~HttpUpstreams() {
+HttpUpstreams::~HttpUpstreams() { clear(); }
+
+void HttpUpstreams::clear() {
   for (auto& [server, sockets] : idle_)
     for (Idle& one : sockets) loop_.unwatch(one.socket.get());
+  idle_.clear();
+  count_ = 0;
   if (sweep_ != 0) loop_.cancel(sweep_);
+  sweep_ = 0;
 }
 
 UniqueFd HttpUpstreams::take(Endpoint server) {

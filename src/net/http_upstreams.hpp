@@ -19,6 +19,8 @@ class HttpUpstreams {
   /// A connection that stands, or none. It may still turn out that the server closed it just now.
   UniqueFd take(Endpoint server);
   void give(Endpoint server, UniqueFd socket);
+  /// Ends all that wait.
+  void clear();
 
  private:
   struct Idle {

@@ -20,12 +20,16 @@ std::string link_name(const std::string& pod_id) {
   return fmt::format("{}{:012x}", kLinkPrefix, hash >> 16);
 }
 
-sys::Prefix single(Ipv4 address) { return {address.value, 32}; }
+/// Beyond so many places in a range of IPv6 nobody looks.
+constexpr std::uint64_t kMostPlaces = 1 << 20;
 
-Result<bool> has_address(sys::Netlink& netlink, int link, Ipv4 address) {
+sys::Prefix single(Address address) { return sys::Prefix::single(address); }
+Address gateway_of(const Cidr& range) { return range.at(1); }
+
+Result<bool> has_address(sys::Netlink& netlink, int link, Address address) {
   TRY_ASSIGN(std::vector<sys::LinkAddress> all, netlink.addresses());
   return std::any_of(all.begin(), all.end(), [&](const sys::LinkAddress& entry) {
-    return entry.link == link && entry.prefix.address == address.value;
+    return entry.link == link && entry.prefix.address == address;
   });
 }
 
@@ -37,20 +41,43 @@ Status keep_links_silent() {
 }
 
 /// Whether the pod's namespace has its eth0 with `address` already.
-Result<bool> is_set_up(sys::Netlink& pod, Ipv4 address) {
+Result<bool> is_set_up(sys::Netlink& pod, Address address) {
   Result<sys::Link> eth0 = pod.link("eth0");
   if (!eth0.ok() && eth0.error().code() == Code::NotFound) return false;
   TRY(eth0);
   return has_address(pod, eth0.value().index, address);
 }
 
-Status set_up_inside(sys::Netlink& pod, Ipv4 address, Ipv4 gateway) {
+Status set_up_inside(sys::Netlink& pod, const std::vector<Address>& addresses, const std::vector<Cidr>& ranges) {
   TRY_ASSIGN(sys::Link lo, pod.link("lo"));
   if (!lo.up) TRY(pod.set_up(lo.index));
   TRY_ASSIGN(sys::Link eth0, pod.link("eth0"));
   TRY(pod.set_up(eth0.index));
-  TRY(pod.add_address({eth0.index, single(address)}));
-  return pod.replace_route({.destination = {0, 0}, .link = eth0.index, .gateway = gateway.value});
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    TRY(pod.add_address({eth0.index, single(addresses[i])}));
+    TRY(pod.replace_route({.destination = sys::Prefix::everything(ranges[i].family()),
+                           .link = eth0.index,
+                           .gateway = gateway_of(ranges[i])}));
+  }
+  return ok();
+}
+
+/// What a node passes on to a pod it announces from a link-local address; the pod's own packets come from its own.
+Status add_gateways(sys::Netlink& node, int link, const std::vector<Cidr>& ranges) {
+  for (const Cidr& range : ranges) {
+    if (range.family() == Family::V6)
+      TRY(node.add_address({link, {parse_address("fe80::1").value(), 64}}));
+    TRY(node.add_address({link, single(gateway_of(range))}));
+  }
+  return ok();
+}
+
+Status allow_forwarding(const std::vector<Cidr>& ranges) {
+  for (const Cidr& range : ranges)
+    TRY(sys::write_file(range.family() == Family::V4 ? "/proc/sys/net/ipv4/ip_forward"
+                                                     : "/proc/sys/net/ipv6/conf/all/forwarding",
+                        "1"));
+  return ok();
 }
 
 }  // namespace
@@ -61,7 +88,8 @@ PodNetwork::PodNetwork(std::unique_ptr<sys::Netlink> node, PodNetworkSpec spec)
 PodNetwork::~PodNetwork() = default;
 
 Result<std::unique_ptr<PodNetwork>> PodNetwork::open(const UniqueFd& node, const PodNetworkSpec& spec) {
-  if (spec.pods.size() < 8) return error(Code::Invalid, "pod range {} is too small", spec.pods.str());
+  for (const Cidr& range : spec.pods)
+    if (range.size() < 8) return error(Code::Invalid, "pod range {} is too small", range.str());
   TRY_ASSIGN(std::unique_ptr<sys::Netlink> netlink, sys::Netlink::open(node));
   std::unique_ptr<PodNetwork> network(new PodNetwork(std::move(netlink), spec));
   TRY(network->prepare(node));
@@ -71,13 +99,15 @@ Result<std::unique_ptr<PodNetwork>> PodNetwork::open(const UniqueFd& node, const
 
 Status PodNetwork::prepare(const UniqueFd& node) {
   TRY(sys::in_network(node, keep_links_silent));
-  TRY(sys::in_network(node, [] { return sys::write_file("/proc/sys/net/ipv4/ip_forward", "1"); }));
+  TRY(sys::in_network(node, [&] { return allow_forwarding(spec_.pods); }));
   MutexLock lock(netlink_mutex_);
   TRY_ASSIGN(sys::Link lo, node_->link("lo"));
   if (!lo.up) TRY(node_->set_up(lo.index));
   // Packets for an address that no pod has would go back to the host, which sends them here again.
-  sys::Prefix range{spec_.pods.base.value, spec_.pods.length};
-  return node_->replace_route({.destination = range, .metric = kLastResort, .unreachable = true});
+  for (const Cidr& range : spec_.pods)
+    TRY(node_->replace_route(
+        {.destination = {range.base, range.length}, .metric = kLastResort, .unreachable = true}));
+  return ok();
 }
 
 Status PodNetwork::find_attached() {
@@ -87,50 +117,61 @@ Status PodNetwork::find_attached() {
   for (const sys::Link& link : links) {
     if (!link.name.starts_with(kLinkPrefix)) continue;
     auto route = std::find_if(routes.begin(), routes.end(), [&](const sys::Route& candidate) {
-      return candidate.link == link.index && candidate.destination.length == 32;
+      // For the gateway's address on the link the kernel made a route in IPv6.
+      return candidate.link == link.index && spec_.pods.back().contains(candidate.destination.address) &&
+             candidate.destination.address != gateway_of(spec_.pods.back());
     });
-    // The route is made last: a link without one is from an attach that was cut off.
+    // The route of the last family is made last: a link without one is from an attach that was cut off.
     if (route == routes.end() || link.alias.empty()) {
       TRY(node_->remove_link(link.name));
       continue;
     }
     MutexLock state_lock(mutex_);
-    attached_[link.alias] = {route->destination.address};
-    cursor_ = std::max(cursor_, route->destination.address - spec_.pods.base.value);
+    auto place = static_cast<std::uint64_t>(route->destination.address.value - spec_.pods.back().base.value);
+    attached_[link.alias] = place;
+    cursor_ = std::max(cursor_, place);
   }
   return ok();
 }
 
-Result<Ipv4> PodNetwork::reserve(const std::string& pod_id) {
+std::vector<Address> PodNetwork::addresses_at(std::uint64_t place) const {
+  std::vector<Address> addresses;
+  for (const Cidr& range : spec_.pods) addresses.push_back(range.at(place));
+  return addresses;
+}
+
+Result<std::uint64_t> PodNetwork::reserve(const std::string& pod_id) {
   MutexLock lock(mutex_);
   auto known = attached_.find(pod_id);
   if (known != attached_.end()) return known->second;
-  std::set<Ipv4> used;
-  for (const auto& [id, address] : attached_) used.insert(address);
+  std::set<std::uint64_t> used;
+  for (const auto& [id, place] : attached_) used.insert(place);
+  std::uint64_t size = kMostPlaces;
+  for (const Cidr& range : spec_.pods) size = std::min(size, range.size());
   // Neither the first (the network), the second (the gateway) nor the last (broadcast) address.
-  std::uint32_t count = static_cast<std::uint32_t>(spec_.pods.size()) - 3;
-  for (std::uint32_t tried = 0; tried < count; ++tried) {
+  std::uint64_t count = size - 3;
+  for (std::uint64_t tried = 0; tried < count; ++tried) {
     cursor_ = cursor_ > count ? 2 : cursor_ + 1;
-    Ipv4 address = spec_.pods.at(cursor_);
-    if (used.contains(address)) continue;
-    attached_[pod_id] = address;
-    return address;
+    if (used.contains(cursor_)) continue;
+    attached_[pod_id] = cursor_;
+    return cursor_;
   }
-  return error(Code::TooManyRequests, "no free address in pod range {}", spec_.pods.str());
+  return error(Code::TooManyRequests, "no free address in pod range {}", spec_.pods.front().str());
 }
 
-Result<Ipv4> PodNetwork::attach(const std::string& pod_id, const UniqueFd& pod) {
-  TRY_ASSIGN(Ipv4 address, reserve(pod_id));
-  if (Status connected = connect(pod_id, pod, address); !connected.ok()) {
+Result<std::vector<Address>> PodNetwork::attach(const std::string& pod_id, const UniqueFd& pod) {
+  TRY_ASSIGN(std::uint64_t place, reserve(pod_id));
+  if (Status connected = connect(pod_id, pod, place); !connected.ok()) {
     (void)remove(pod_id);  // the first error is the one that tells
     return std::move(connected).error().in(fmt::format("attach pod '{}'", pod_id));
   }
-  return address;
+  return addresses_at(place);
 }
 
-Status PodNetwork::connect(const std::string& pod_id, const UniqueFd& pod, Ipv4 address) {
+Status PodNetwork::connect(const std::string& pod_id, const UniqueFd& pod, std::uint64_t place) {
+  std::vector<Address> addresses = addresses_at(place);
   TRY_ASSIGN(std::unique_ptr<sys::Netlink> inside, sys::Netlink::open(pod));
-  TRY_ASSIGN(bool done, is_set_up(*inside, address));
+  TRY_ASSIGN(bool done, is_set_up(*inside, addresses.back()));
   std::string name = link_name(pod_id);
   MutexLock lock(netlink_mutex_);
   if (!done) {
@@ -141,19 +182,21 @@ Status PodNetwork::connect(const std::string& pod_id, const UniqueFd& pod, Ipv4 
   TRY_ASSIGN(sys::Link outside, node_->link(name));
   // The gateway's address on the link makes the node answer the pod's ARP, and is what masqueraded packets
   // to this pod come from.
-  TRY(node_->add_address({outside.index, single(gateway())}));
-  if (!done) TRY(set_up_inside(*inside, address, gateway()));
-  return node_->replace_route({.destination = single(address), .link = outside.index});
+  TRY(add_gateways(*node_, outside.index, spec_.pods));
+  if (!done) TRY(set_up_inside(*inside, addresses, spec_.pods));
+  for (Address address : addresses)
+    TRY(node_->replace_route({.destination = single(address), .link = outside.index}));
+  return ok();
 }
 
 Status PodNetwork::detach(const std::string& pod_id) {
-  Result<Ipv4> address = address_of(pod_id);
-  if (!address.ok()) return ok();
+  Result<std::vector<Address>> addresses = addresses_of(pod_id);
+  if (!addresses.ok()) return ok();
   {
     // Removing a link costs the kernel some twenty milliseconds during which no other can be made. The pod's
     // goes with its namespace anyway, many at a time and in the background.
     MutexLock lock(netlink_mutex_);
-    TRY(node_->remove_route({.destination = single(address.value())}));
+    for (Address address : addresses.value()) TRY(node_->remove_route({.destination = single(address)}));
   }
   MutexLock lock(mutex_);
   attached_.erase(pod_id);
@@ -170,20 +213,22 @@ Status PodNetwork::remove(const std::string& pod_id) {
   return ok();
 }
 
-Result<Ipv4> PodNetwork::address_of(const std::string& pod_id) const {
+Result<std::vector<Address>> PodNetwork::addresses_of(const std::string& pod_id) const {
   MutexLock lock(mutex_);
   auto found = attached_.find(pod_id);
   if (found == attached_.end()) return error(Code::NotFound, "pod '{}' is not attached", pod_id);
-  return found->second;
+  return addresses_at(found->second);
 }
 
-std::map<std::string, Ipv4> PodNetwork::attached() const {
+std::set<std::string> PodNetwork::attached() const {
   MutexLock lock(mutex_);
-  return attached_;
+  std::set<std::string> ids;
+  for (const auto& [pod_id, place] : attached_) ids.insert(pod_id);
+  return ids;
 }
 
 Status PodNetwork::sweep(const std::set<std::string>& live) {
-  for (const auto& [pod_id, address] : attached())
+  for (const std::string& pod_id : attached())
     if (!live.contains(pod_id)) TRY(remove(pod_id));
   return ok();
 }

@@ -9,7 +9,14 @@
 namespace skiff::net {
 namespace {
 
-constexpr std::string_view kTable = "ip skiff_policy";
+/// How nft spells the parts that differ between the families.
+struct Words {
+  explicit Words(Family family)
+      : ip(family == Family::V4 ? "ip" : "ip6"),
+        type(family == Family::V4 ? "ipv4_addr" : "ipv6_addr"),
+        table(fmt::format("{} skiff_policy", ip)) {}
+  std::string ip, type, table;
+};
 
 std::uint64_t hash_of(std::string_view text) {
   std::uint64_t hash = 14695981039346656037U;  // FNV-1a
@@ -36,48 +43,48 @@ std::string range_list(const std::vector<AddressRange>& ranges) {
 }
 
 /// Every peer with every port. `peer` is "saddr" or "daddr".
-void add_rules(std::string& rules, const PolicyAllow& allow, std::string_view peer) {
+void add_rules(std::string& rules, const Words& words, const PolicyAllow& allow, std::string_view peer) {
   std::vector<std::string> peers, ports;
   if (allow.anybody) peers.emplace_back("");
   if (!allow.anybody && !allow.pods.empty())
-    peers.push_back(fmt::format("ip {} @{} ", peer, set_name(allow.pods)));
+    peers.push_back(fmt::format("{} {} @{} ", words.ip, peer, set_name(allow.pods)));
   if (!allow.anybody && !allow.ranges.empty())
-    peers.push_back(fmt::format("ip {} {{ {} }} ", peer, range_list(allow.ranges)));
+    peers.push_back(fmt::format("{} {} {{ {} }} ", words.ip, peer, range_list(allow.ranges)));
   for (const PortRange& port : allow.ports) ports.push_back(port_match(port) + " ");
   if (ports.empty()) ports.emplace_back("");
   for (const std::string& one : peers)
     for (const std::string& port : ports) rules += one + port + "accept\n";
 }
 
-std::string chain_rules(const std::vector<PolicyAllow>& allows, std::string_view peer) {
+std::string chain_rules(const Words& words, const std::vector<PolicyAllow>& allows, std::string_view peer) {
   std::string rules;
-  for (const PolicyAllow& allow : allows) add_rules(rules, allow, peer);
+  for (const PolicyAllow& allow : allows) add_rules(rules, words, allow, peer);
   return rules + "counter drop\n";
 }
 
-std::string frame_text(const PolicyRulesSpec& spec) {
+std::string frame_text(const Words& words, const PolicyRulesSpec& spec) {
   std::string answering;
-  for (Ipv4 address : spec.answering) answering += (answering.empty() ? "" : ", ") + address.str();
+  for (Address address : spec.answering) answering += (answering.empty() ? "" : ", ") + address.str();
   for (const Cidr& range : spec.answering_ranges) answering += (answering.empty() ? "" : ", ") + range.str();
   return fmt::format(
       R"(add table {0}
 delete table {0}
 table {0} {{
-  map in_pods {{ type ipv4_addr : verdict; }}
-  map out_pods {{ type ipv4_addr : verdict; }}
-  set self {{ type ipv4_addr . ipv4_addr; }}
+  map in_pods {{ type {4} : verdict; }}
+  map out_pods {{ type {4} : verdict; }}
+  set self {{ type {4} . {4}; }}
   chain egress {{
     type filter hook forward priority -5; policy accept;
     ct state established,related accept
-    ip saddr . ip daddr @self accept
-    ip saddr vmap @out_pods
+    {3} saddr . {3} daddr @self accept
+    {3} saddr vmap @out_pods
   }}
   chain ingress {{
     type filter hook forward priority -4; policy accept;
     ct state established,related accept
-    ip saddr {1} accept
-    ip saddr . ip daddr @self accept
-    ip daddr vmap @in_pods
+    {3} saddr {1} accept
+    {3} saddr . {3} daddr @self accept
+    {3} daddr vmap @in_pods
   }}
   chain answered {{
     type filter hook input priority -5; policy accept;
@@ -86,8 +93,9 @@ table {0} {{
   }}
 }}
 )",
-      kTable, spec.nodes.str(),
-      answering.empty() ? "" : fmt::format("ip daddr {{ {} }} ip saddr vmap @out_pods", answering));
+      words.table, spec.nodes.str(),
+      answering.empty() ? "" : fmt::format("{0} daddr {{ {1} }} {0} saddr vmap @out_pods", words.ip, answering),
+      words.ip, words.type);
 }
 
 }  // namespace
@@ -98,12 +106,14 @@ std::vector<AddressRange> without(const Cidr& block, const std::vector<Cidr>& ex
     if (hole.overlaps(block)) holes.push_back(hole);
   std::sort(holes.begin(), holes.end());
   std::vector<AddressRange> ranges;
-  std::uint64_t next = block.base.value, end = block.last().value;
+  Family family = block.family();
+  Address next = block.base;
   for (const Cidr& hole : holes) {
-    if (hole.base.value > next) ranges.push_back({{static_cast<std::uint32_t>(next)}, {hole.base.value - 1}});
-    next = std::max<std::uint64_t>(next, std::uint64_t{hole.last().value} + 1);
+    if (hole.base > next) ranges.push_back({next, {family, hole.base.value - 1}});
+    if (hole.last() >= block.last()) return ranges;
+    next = std::max(next, Address{family, hole.last().value + 1});
   }
-  if (next <= end) ranges.push_back({{static_cast<std::uint32_t>(next)}, {static_cast<std::uint32_t>(end)}});
+  ranges.push_back({next, block.last()});
   return ranges;
 }
 
@@ -115,17 +125,17 @@ struct PolicyRules::State {
   std::map<std::string, std::string> in, out;         // address → chain
   std::set<std::string> self;
 
-  static State of(const NodePolicies& wanted) {
+  static State of(const Words& words, const NodePolicies& wanted) {
     State state;
     state.policies = wanted;
     for (const auto& [id, addresses] : wanted.sets) {
       std::set<std::string>& elements = state.sets[set_name(id)];
-      for (Ipv4 address : addresses) elements.insert(address.str());
+      for (Address address : addresses) elements.insert(address.str());
     }
     for (const auto& [address, policy] : wanted.pods) {
       std::string text = address.str();
-      if (policy.ingress) state.in[text] = state.chain("in", chain_rules(*policy.ingress, "saddr"));
-      if (policy.egress) state.out[text] = state.chain("out", chain_rules(*policy.egress, "daddr"));
+      if (policy.ingress) state.in[text] = state.chain("in", chain_rules(words, *policy.ingress, "saddr"));
+      if (policy.egress) state.out[text] = state.chain("out", chain_rules(words, *policy.egress, "daddr"));
       if (policy.ingress || policy.egress) state.self.insert(text + " . " + text);
     }
     return state;
@@ -142,9 +152,9 @@ namespace {
 
 using Elements = std::vector<std::string>;
 
-std::string element_command(std::string_view verb, std::string_view set, const Elements& elements) {
+std::string element_command(const Words& words, std::string_view verb, std::string_view set, const Elements& elements) {
   if (elements.empty()) return "";
-  std::string text = fmt::format("{} element {} {} {{ ", verb, kTable, set);
+  std::string text = fmt::format("{} element {} {} {{ ", verb, words.table, set);
   for (const std::string& element : elements) text += element + ", ";
   text.resize(text.size() - 2);
   return text + " }\n";
@@ -172,11 +182,11 @@ Difference difference(const std::map<std::string, std::string>& from,
   return change;
 }
 
-std::string chain_text(const std::string& name, const std::string& rules) {
-  std::string text = fmt::format("add chain {} {}\n", kTable, name);
+std::string chain_text(const Words& words, const std::string& name, const std::string& rules) {
+  std::string text = fmt::format("add chain {} {}\n", words.table, name);
   for (size_t begin = 0; begin < rules.size();) {
     size_t end = std::min(rules.find('\n', begin), rules.size());
-    text += fmt::format("add rule {} {} {}\n", kTable, name, rules.substr(begin, end - begin));
+    text += fmt::format("add rule {} {} {}\n", words.table, name, rules.substr(begin, end - begin));
     begin = end + 1;
   }
   return text;
@@ -184,28 +194,28 @@ std::string chain_text(const std::string& name, const std::string& rules) {
 
 /// References go before what they refer to, and come after it.
 template <class State>
-std::string change_text(const State& from, const State& to) {
+std::string change_text(const Words& words, const State& from, const State& to) {
   Difference in = difference(from.in, to.in), out = difference(from.out, to.out),
              self = difference(from.self, to.self);
-  std::string text = element_command("delete", "in_pods", in.out) +
-                     element_command("delete", "out_pods", out.out) +
-                     element_command("delete", "self", self.out);
+  std::string text = element_command(words, "delete", "in_pods", in.out) +
+                     element_command(words, "delete", "out_pods", out.out) +
+                     element_command(words, "delete", "self", self.out);
   for (const auto& [name, rules] : from.chains)
     if (!to.chains.contains(name))
-      text += fmt::format("flush chain {0} {1}\ndelete chain {0} {1}\n", kTable, name);
+      text += fmt::format("flush chain {0} {1}\ndelete chain {0} {1}\n", words.table, name);
   for (const auto& [name, elements] : from.sets)
-    if (!to.sets.contains(name)) text += fmt::format("delete set {} {}\n", kTable, name);
+    if (!to.sets.contains(name)) text += fmt::format("delete set {} {}\n", words.table, name);
   for (const auto& [name, elements] : to.sets) {
     auto before = from.sets.find(name);
-    if (before == from.sets.end()) text += fmt::format("add set {} {} {{ type ipv4_addr; }}\n", kTable, name);
+    if (before == from.sets.end()) text += fmt::format("add set {} {} {{ type {}; }}\n", words.table, name, words.type);
     Difference change =
         difference(before == from.sets.end() ? std::set<std::string>() : before->second, elements);
-    text += element_command("delete", name, change.out) + element_command("add", name, change.in);
+    text += element_command(words, "delete", name, change.out) + element_command(words, "add", name, change.in);
   }
   for (const auto& [name, rules] : to.chains)
-    if (!from.chains.contains(name)) text += chain_text(name, rules);
-  return text + element_command("add", "self", self.in) + element_command("add", "in_pods", in.in) +
-         element_command("add", "out_pods", out.in);
+    if (!from.chains.contains(name)) text += chain_text(words, name, rules);
+  return text + element_command(words, "add", "self", self.in) + element_command(words, "add", "in_pods", in.in) +
+         element_command(words, "add", "out_pods", out.in);
 }
 
 }  // namespace
@@ -222,9 +232,10 @@ Result<std::unique_ptr<PolicyRules>> PolicyRules::open(const UniqueFd& node, Pol
 Status PolicyRules::apply(const NodePolicies& wanted) {
   MutexLock lock(mutex_);
   if (applied_ && applied_->policies == wanted) return ok();
-  auto next = std::make_unique<State>(State::of(wanted));
+  const Words words(spec_.nodes.family());
+  auto next = std::make_unique<State>(State::of(words, wanted));
   if (applied_) {
-    std::string text = change_text(*applied_, *next);
+    std::string text = change_text(words, *applied_, *next);
     if (text.empty() || nft_->run(text).ok()) {
       applied_ = std::move(next);
       return ok();
@@ -232,7 +243,7 @@ Status PolicyRules::apply(const NodePolicies& wanted) {
     // Somebody else changed the table: replace it whole.
     applied_.reset();
   }
-  TRY(nft_->run(frame_text(spec_) + change_text(State(), *next)));
+  TRY(nft_->run(frame_text(words, spec_) + change_text(words, State(), *next)));
   applied_ = std::move(next);
   return ok();
 }

@@ -1,5 +1,5 @@
 #pragma once
-// Who may talk to a node's pods, and to whom they may: one nft table in the node's namespace.
+// Who may talk to a node's pods, and to whom they may: one nft table a family in the node's namespace.
 
 #include <map>
 #include <memory>
@@ -19,7 +19,7 @@ class NftSession;
 namespace skiff::net {
 
 struct AddressRange {
-  Ipv4 first, last;
+  Address first, last;
   auto operator<=>(const AddressRange&) const = default;
 };
 
@@ -47,16 +47,17 @@ struct PodPolicy {
   bool operator==(const PodPolicy&) const = default;
 };
 
+/// Of one family.
 struct NodePolicies {
-  std::map<std::string, std::set<Ipv4>> sets;  // those that allows name
-  std::map<Ipv4, PodPolicy> pods;              // of the node, by address
+  std::map<std::string, std::set<Address>> sets;  // those that allows name
+  std::map<Address, PodPolicy> pods;              // of the node, by address
   bool operator==(const NodePolicies&) const = default;
 };
 
 struct PolicyRulesSpec {
-  Cidr nodes;  // the cluster's nodes and the host's side of them: always let in
+  Cidr nodes;  // the cluster's nodes and the host's side of them: always let in; its family is the table's
   // Addresses on the node that count as somebody else's (DNS, ingress): egress to them is looked at.
-  std::set<Ipv4> answering;
+  std::set<Address> answering;
   std::vector<Cidr> answering_ranges{};
 };
 
@@ -70,6 +71,7 @@ class PolicyRules {
 
   /// Makes the node's rules be `wanted`, in one transaction that holds only what changed: all or nothing.
   Status apply(const NodePolicies& wanted);
+  Family family() const { return spec_.nodes.family(); }
 
  private:
   struct State;

@@ -1,6 +1,7 @@
 #pragma once
 // Ports of the host that lead into the cluster: connections are taken where the listener was opened (the
-// host's loopback) and made again from inside a node, by one thread, without a packet crossing.
+// host's loopback) and made again from inside a node, by one thread, without a packet crossing. Which node it is can
+// change at any time.
 
 #include <functional>
 #include <memory>
@@ -35,14 +36,16 @@ class Relays {
   ~Relays();
 
   /// Makes the open ports be `wanted`; returns those that could not be opened, which are tried again by the
-  /// next call. Connections through a port that is closed go on.
+  /// next call. A port whose target or clients change stays open. Connections through a port that is closed go on.
   std::vector<RelayFailure> set(const std::vector<RelaySpec>& wanted);
+  /// From now on targets are dialled from `node`. Connections that stand go on while the old node does.
+  Status move_to(UniqueFd node);
 
  private:
   class Serving;
-  Relays(UniqueFd host, UniqueFd node, std::unique_ptr<EventLoop> loop);
+  Relays(UniqueFd host, std::unique_ptr<EventLoop> loop);
 
-  const UniqueFd host_, node_;
+  const UniqueFd host_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Serving> serving_;  // what lives on the loop's thread
   std::jthread thread_;

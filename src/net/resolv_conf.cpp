@@ -6,19 +6,19 @@
 
 namespace skiff::net {
 
-std::vector<Ipv4> parse_name_servers(std::string_view resolv_conf) {
-  std::vector<Ipv4> servers;
+std::vector<Address> parse_name_servers(std::string_view resolv_conf) {
+  std::vector<Address> servers;
   std::istringstream lines{std::string(resolv_conf)};
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string keyword, address;
     if (!(words >> keyword >> address) || keyword != "nameserver") continue;
-    if (Result<Ipv4> parsed = parse_ipv4(address); parsed.ok()) servers.push_back(parsed.value());
+    if (Result<Address> parsed = parse_address(address); parsed.ok()) servers.push_back(parsed.value());
   }
   return servers;
 }
 
-const std::vector<Ipv4>& HostResolvers::current() {
+const std::vector<Address>& HostResolvers::current() {
   Result<struct stat> found = sys::stat_of(path_);
   Version version;
   if (found.ok()) {
@@ -29,7 +29,7 @@ const std::vector<Ipv4>& HostResolvers::current() {
   if (version == version_) return servers_;
   version_ = version;
   Result<std::string> text = sys::read_file(path_, 64 << 10);
-  servers_ = text.ok() ? parse_name_servers(text.value()) : std::vector<Ipv4>();
+  servers_ = text.ok() ? parse_name_servers(text.value()) : std::vector<Address>();
   return servers_;
 }
 

@@ -10,7 +10,7 @@
 namespace skiff::net {
 
 /// The IPv4 addresses of the `nameserver` lines, in order.
-std::vector<Ipv4> parse_name_servers(std::string_view resolv_conf);
+std::vector<Address> parse_name_servers(std::string_view resolv_conf);
 
 /// Follows /etc/resolv.conf (or another file). One thread.
 class HostResolvers {
@@ -18,7 +18,7 @@ class HostResolvers {
   explicit HostResolvers(std::string path) : path_(std::move(path)) {}
 
   /// The resolvers as of now: the file is read again when it changed. No file: none.
-  const std::vector<Ipv4>& current();
+  const std::vector<Address>& current();
 
  private:
   struct Version {
@@ -28,7 +28,7 @@ class HostResolvers {
   };
   const std::string path_;
   Version version_;
-  std::vector<Ipv4> servers_;
+  std::vector<Address> servers_;
 };
 
 }  // namespace skiff::net

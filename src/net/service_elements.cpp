@@ -5,28 +5,48 @@
 namespace skiff::net {
 namespace {
 
-constexpr std::string_view kKeys[] = {"ip daddr . meta l4proto . th dport", "meta l4proto . th dport"};
-constexpr std::string_view kKeyTypes[] = {"ipv4_addr . inet_proto . inet_service",
-                                          "inet_proto . inet_service"};
+constexpr std::string_view kNodeKey = "meta l4proto . th dport", kNodeKeyType = "inet_proto . inet_service";
 
-/// Which of the map families a frontend's backends stand in.
-struct Family {
+std::string_view ip_of(Family family) { return family == Family::V4 ? "ip" : "ip6"; }
+std::string_view address_type(Family family) { return family == Family::V4 ? "ipv4_addr" : "ipv6_addr"; }
+
+/// Which maps a frontend's backends stand in.
+struct Maps {
+  Family family;
   bool node;   // keyed without an address
   bool local;  // for clients outside
   std::string prefix() const { return fmt::format("{}{}", node ? "node_" : "", local ? "local_" : ""); }
-  std::string_view key() const { return kKeys[node ? 1 : 0]; }
+  std::string key() const {
+    return node ? std::string(kNodeKey) : fmt::format("{} daddr . {}", ip_of(family), kNodeKey);
+  }
+  std::string key_type() const {
+    return node ? std::string(kNodeKeyType) : fmt::format("{} . {}", address_type(family), kNodeKeyType);
+  }
   std::string affinity() const { return node ? "node_affinity" : "affinity"; }
+  /// How a client of a frontend is known again. Both addresses of IPv6 are more than nft has registers for; of two
+  /// clients with the same hash one may lose its backend to the other's.
+  std::string client() const {
+    return family == Family::V4 ? fmt::format("ip saddr . {}", key()) : std::string("ct mark");
+  }
+  std::string client_type() const {
+    return family == Family::V4 ? fmt::format("ipv4_addr . {}", key_type()) : std::string("mark");
+  }
+  /// What has to come before client() can be asked for.
+  std::string know_client() const {
+    return family == Family::V4 ? "" : fmt::format("ct mark set jhash ip6 saddr . {} mod 4294967295\n", key());
+  }
 };
 
 /// Backends are known to clients' affinity by a number of their own, which stays when others come and go.
 std::uint32_t number_of(const Endpoint& backend) {
-  std::uint64_t mixed = (std::uint64_t{backend.address.value} << 16 | backend.port) * 0x9e3779b97f4a7c15U;
+  auto upper = static_cast<std::uint64_t>(backend.address.value >> 64), lower = static_cast<std::uint64_t>(backend.address.value);
+  std::uint64_t mixed = ((lower ^ upper * 0xff51afd7ed558ccdU) << 16 | backend.port) * 0x9e3779b97f4a7c15U;
   auto number = static_cast<std::uint32_t>(mixed >> 32);
   return number == 0 ? 1 : number;
 }
 
-std::string translation(const Family& family, const char* map) {
-  return fmt::format("dnat ip to meta mark . {} map @{}{}\n", family.key(), family.prefix(), map);
+std::string translation(const Maps& maps, const char* map) {
+  return fmt::format("dnat {} to meta mark . {} map @{}{}\n", ip_of(maps.family), maps.key(), maps.prefix(), map);
 }
 
 std::string draw(size_t count) {
@@ -34,16 +54,16 @@ std::string draw(size_t count) {
 }
 
 /// A client that was here before goes where it went, if that still is a backend.
-std::string sticky_rules(const Family& family, size_t count, std::uint32_t seconds) {
-  std::string client = fmt::format("ip saddr . {}", family.key());
+std::string sticky_rules(const Maps& maps, size_t count, std::uint32_t seconds) {
+  std::string client = maps.client();
   std::string remember =
-      fmt::format("update @{} {{ {} timeout {}s : meta mark }}", family.affinity(), client, seconds);
-  std::string translate = translation(family, "sticky");
-  return fmt::format("meta mark set {} map @{}\n", client, family.affinity()) +
+      fmt::format("update @{} {{ {} timeout {}s : meta mark }}", maps.affinity(), client, seconds);
+  std::string translate = translation(maps, "sticky");
+  return maps.know_client() + fmt::format("meta mark set {} map @{}\n", client, maps.affinity()) +
          fmt::format("meta mark != 0 {} {}", remember, translate) +
-         fmt::format("meta mark != 0 delete @{} {{ {} : meta mark }}\n", family.affinity(), client) +
+         fmt::format("meta mark != 0 delete @{} {{ {} : meta mark }}\n", maps.affinity(), client) +
          draw(count) +
-         fmt::format("meta mark set meta mark . {} map @{}numbers\n", family.key(), family.prefix()) +
+         fmt::format("meta mark set meta mark . {} map @{}numbers\n", maps.key(), maps.prefix()) +
          remember + "\n" + translate;
 }
 
@@ -59,7 +79,7 @@ class Compiler {
       if (!node_) out_.elements.insert({"refused", key});
       return std::move(out_);
     }
-    std::string chain = pick({node_, false}, rule_.backends);
+    std::string chain = pick({spec_.family(), node_, false}, rule_.backends);
     if (rule_.outside) chain = by_side(chain);
     if (!rule_.sources.empty()) chain = guard(chain, key);
     out_.elements.insert({node_ ? "node_ports" : "services", fmt::format("{} : goto {}", key, chain)});
@@ -69,10 +89,10 @@ class Compiler {
   }
 
  private:
-  std::string pick(const Family& family, std::vector<Endpoint> backends) {
+  std::string pick(const Maps& maps, std::vector<Endpoint> backends) {
     std::sort(backends.begin(), backends.end());
     backends.erase(std::unique(backends.begin(), backends.end()), backends.end());
-    std::string key = frontend_key(rule_.protocol, frontend_), prefix = family.prefix();
+    std::string key = frontend_key(rule_.protocol, frontend_), prefix = maps.prefix();
     bool sticky = rule_.affinity_seconds != 0;
     for (size_t i = 0; i < backends.size(); ++i) {
       std::string where = fmt::format("{} . {}", backends[i].address.str(), backends[i].port);
@@ -86,18 +106,18 @@ class Compiler {
     }
     std::string name = fmt::format("{}pick_{}", prefix, backends.size());
     if (sticky) name += fmt::format("_{}s", rule_.affinity_seconds);
-    std::string body = sticky ? sticky_rules(family, backends.size(), rule_.affinity_seconds)
-                              : draw(backends.size()) + translation(family, "endpoints");
+    std::string body = sticky ? sticky_rules(maps, backends.size(), rule_.affinity_seconds)
+                              : draw(backends.size()) + translation(maps, "endpoints");
     out_.chains.emplace_back(name, std::move(body));
     return name;
   }
 
   std::string by_side(const std::string& inside) {
     bool none = rule_.outside->empty();
-    std::string outside = none ? "none" : pick({node_, true}, *rule_.outside);
+    std::string outside = none ? "none" : pick({spec_.family(), node_, true}, *rule_.outside);
     std::string name = fmt::format("{}_or_{}", inside, outside);
     std::string body =
-        fmt::format("ip saddr {0} goto {1}\nfib saddr type local goto {1}\n", spec_.pods.str(), inside);
+        fmt::format("{2} saddr {0} goto {1}\nfib saddr type local goto {1}\n", spec_.pods.str(), inside, ip_of(spec_.family()));
     body += none ? "drop\n" : fmt::format("goto {}\n", outside);
     out_.chains.emplace_back(name, std::move(body));
     return name;
@@ -108,11 +128,11 @@ class Compiler {
     for (const Cidr& range : rule_.sources)
       // Intervals: a range of one address is spelled as an address.
       out_.elements.insert(
-          {set, fmt::format("{} . {}", key, range.length == 32 ? range.base.str() : range.str())});
+          {set, fmt::format("{} . {}", key, range.single() ? range.base.str() : range.str())});
     std::string name = "guarded_" + behind;
-    Family family{node_, false};
-    out_.chains.emplace_back(name, fmt::format("fib saddr type != local {} . ip saddr != @{} drop\ngoto {}\n",
-                                               family.key(), set, behind));
+    Maps maps{spec_.family(), node_, false};
+    out_.chains.emplace_back(name, fmt::format("fib saddr type != local {} . {} saddr != @{} drop\ngoto {}\n",
+                                               maps.key(), ip_of(maps.family), set, behind));
     return name;
   }
 
@@ -123,29 +143,30 @@ class Compiler {
   Elements out_;
 };
 
-std::string family_maps(const Family& family) {
-  std::string_view type = kKeyTypes[family.node ? 1 : 0];
-  std::string prefix = family.prefix();
-  return fmt::format(R"(  map {0}endpoints {{ type mark . {1} : ipv4_addr . inet_service; }}
-  map {0}sticky {{ type mark . {1} : ipv4_addr . inet_service; }}
+std::string backend_maps(const Maps& maps) {
+  return fmt::format(R"(  map {0}endpoints {{ type mark . {1} : {2} . inet_service; }}
+  map {0}sticky {{ type mark . {1} : {2} . inet_service; }}
   map {0}numbers {{ type mark . {1} : mark; }}
 )",
-                     prefix, type);
+                     maps.prefix(), maps.key_type(), address_type(maps.family));
 }
 
-std::string maps() {
+std::string all_maps(Family family) {
   std::string text;
   for (bool node : {false, true}) {
-    for (bool local : {false, true}) text += family_maps({node, local});
+    for (bool local : {false, true}) text += backend_maps({family, node, local});
+    Maps maps{family, node, false};
     text += fmt::format(
-        "  map {}affinity {{ type ipv4_addr . {} : mark; flags dynamic, timeout; size 65536; timeout 3h; }}\n"
-        "  set {}sources {{ type {} . ipv4_addr; flags interval; }}\n",
-        node ? "node_" : "", kKeyTypes[node ? 1 : 0], node ? "node_" : "", kKeyTypes[node ? 1 : 0]);
+        "  map {0}affinity {{ type {3} : mark; flags dynamic, timeout; size 65536; timeout 3h; }}\n"
+        "  set {0}sources {{ type {1} . {2}; flags interval; }}\n",
+        maps.prefix(), maps.key_type(), address_type(family), maps.client_type());
   }
   return text;
 }
 
 }  // namespace
+
+std::string table_name(Family family) { return fmt::format("{} skiff", ip_of(family)); }
 
 std::string frontend_key(Protocol protocol, const Frontend& frontend) {
   std::string port = fmt::format("{} . {}", to_string(protocol), frontend.port);
@@ -159,34 +180,37 @@ Elements frontend_elements(const ServiceRule& rule, const Frontend& frontend, co
 std::string service_table(const ServiceRulesSpec& spec) {
   std::string ranges = spec.services.str();
   if (spec.balancers) ranges += ", " + spec.balancers->str();
+  Maps with_address{spec.family(), false, false}, of_node{spec.family(), true, false};
   return fmt::format(R"(add table {0}
 delete table {0}
 table {0} {{
   map services {{ type {4} : verdict; }}
   map node_ports {{ type {5} : verdict; }}
   set refused {{ type {4}; }}
-  set hairpins {{ type ipv4_addr . ipv4_addr; }}
+  set hairpins {{ type {7} . {7}; }}
 {3}
   chain translate {{
-    ip daddr . meta l4proto . th dport vmap @services
-    ip daddr != {{ {1}, 127.0.0.0/8 }} fib daddr type local meta l4proto . th dport vmap @node_ports
+    {6} daddr . meta l4proto . th dport vmap @services
+    {6} daddr != {{ {1}, {8} }} fib daddr type local meta l4proto . th dport vmap @node_ports
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump translate; }}
   chain output {{ type nat hook output priority -100; policy accept; jump translate; }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     iifname "{2}" oifname "{2}" ct status dnat masquerade
-    ip saddr . ip daddr @hairpins ct status dnat masquerade
+    {6} saddr . {6} daddr @hairpins ct status dnat masquerade
   }}
   chain refuse {{
-    ip daddr . meta l4proto . th dport @refused reject
-    ip daddr {{ {1} }} fib daddr type != local reject
+    {6} daddr . meta l4proto . th dport @refused reject
+    {6} daddr {{ {1} }} fib daddr type != local reject
   }}
   chain forward {{ type filter hook forward priority filter; policy accept; ct state new jump refuse; }}
   chain local_out {{ type filter hook output priority filter; policy accept; ct state new jump refuse; }}
 }}
 )",
-                     kServiceTable, ranges, spec.uplink, maps(), kKeyTypes[0], kKeyTypes[1]);
+                     table_name(spec.family()), ranges, spec.uplink, all_maps(spec.family()), with_address.key_type(),
+                     of_node.key_type(), ip_of(spec.family()), address_type(spec.family()),
+                     spec.family() == Family::V4 ? "127.0.0.0/8" : "::1");
 }
 
 }  // namespace skiff::net

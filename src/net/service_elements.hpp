@@ -30,6 +30,7 @@ Elements frontend_elements(const ServiceRule& rule, const Frontend& frontend, co
 /// The table with everything that does not depend on services; replaces one that is there.
 std::string service_table(const ServiceRulesSpec& spec);
 
-inline constexpr std::string_view kServiceTable = "ip skiff";
+/// "ip skiff", "ip6 skiff".
+std::string table_name(Family family);
 
 }  // namespace skiff::net

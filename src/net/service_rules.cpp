@@ -19,7 +19,7 @@ using CountedChains = std::map<std::string, std::pair<std::string, int>>;
 std::string key_of(const std::string& element) { return element.substr(0, element.find(" : ")); }
 
 /// One command for all elements of a set.
-std::string element_commands(std::string_view verb, const std::vector<Element>& elements, bool keys_only) {
+std::string element_commands(std::string_view table, std::string_view verb, const std::vector<Element>& elements, bool keys_only) {
   std::map<std::string, std::string> by_set;
   for (const auto& [set, element] : elements) {
     std::string& text = by_set[set];
@@ -28,15 +28,15 @@ std::string element_commands(std::string_view verb, const std::vector<Element>& 
   }
   std::string text;
   for (const auto& [set, list] : by_set)
-    text += fmt::format("{} element {} {} {{ {} }}\n", verb, kServiceTable, set, list);
+    text += fmt::format("{} element {} {} {{ {} }}\n", verb, table, set, list);
   return text;
 }
 
-std::string chain_text(const std::string& name, const std::string& rules) {
-  std::string text = fmt::format("add chain {} {}\n", kServiceTable, name);
+std::string chain_text(std::string_view table, const std::string& name, const std::string& rules) {
+  std::string text = fmt::format("add chain {} {}\n", table, name);
   for (size_t begin = 0; begin < rules.size();) {
     size_t end = std::min(rules.find('\n', begin), rules.size());
-    text += fmt::format("add rule {} {} {}\n", kServiceTable, name, rules.substr(begin, end - begin));
+    text += fmt::format("add rule {} {} {}\n", table, name, rules.substr(begin, end - begin));
     begin = end + 1;
   }
   return text;
@@ -44,7 +44,7 @@ std::string chain_text(const std::string& name, const std::string& rules) {
 
 /// Flows of UDP last as long as packets come, so those to a backend that is gone would never end.
 struct UdpFrontend {
-  std::optional<Ipv4> address;
+  std::optional<Address> address;
   std::set<Endpoint> backends;
 };
 using UdpFrontends = std::map<std::uint16_t, std::vector<UdpFrontend>>;  // by port
@@ -53,8 +53,8 @@ bool is_stale(const sys::Flow& flow, const UdpFrontends& changed) {
   auto found = changed.find(flow.original_port);
   if (found == changed.end()) return false;
   for (const UdpFrontend& frontend : found->second)
-    if (!frontend.address || frontend.address->value == flow.original_destination)
-      return !frontend.backends.contains({{flow.reply_source}, flow.reply_port});
+    if (!frontend.address || *frontend.address == flow.original_destination)
+      return !frontend.backends.contains({flow.reply_source, flow.reply_port});
   return false;
 }
 
@@ -144,7 +144,7 @@ struct ServiceRules::State {
   }
 
   /// The transaction; the counts are those after it. References go before what they refer to, and come after.
-  std::string commit(const Change& change) {
+  std::string commit(std::string_view table, const Change& change) {
     std::vector<Element> out, in;
     for (const auto& [element, by] : change.elements) {
       if (by == 0) continue;
@@ -160,16 +160,16 @@ struct ServiceRules::State {
       const auto& [rules, by] = change.chains.at(name);
       if (by == 0) continue;
       auto& [kept, uses] = chains[name];
-      if (uses == 0) new_chains += chain_text(name, rules);
+      if (uses == 0) new_chains += chain_text(table, name, rules);
       kept = rules;
       uses += by;
       if (uses != 0) continue;
-      flushed += fmt::format("flush chain {} {}\n", kServiceTable, name);
-      deleted += fmt::format("delete chain {} {}\n", kServiceTable, name);
+      flushed += fmt::format("flush chain {} {}\n", table, name);
+      deleted += fmt::format("delete chain {} {}\n", table, name);
       chains.erase(name);
     }
-    return element_commands("delete", out, true) + flushed + deleted + new_chains +
-           element_commands("add", in, false);
+    return element_commands(table, "delete", out, true) + flushed + deleted + new_chains +
+           element_commands(table, "add", in, false);
   }
 };
 
@@ -182,12 +182,14 @@ Result<std::unique_ptr<ServiceRules>> ServiceRules::open(UniqueFd node, ServiceR
   return std::unique_ptr<ServiceRules>(new ServiceRules(std::move(node), std::move(nft), std::move(spec)));
 }
 
+std::string ServiceRules::table() const { return table_name(spec_.family()); }
+
 Status ServiceRules::write_all(const RuleGroups& all) {
   auto next = std::make_unique<State>();
   State::Change change;
   for (const auto& [name, rules] : all) next->set_group(name, rules, change);
   next->settle(spec_, change);
-  TRY(nft_->run(service_table(spec_) + next->commit(change)));
+  TRY(nft_->run(service_table(spec_) + next->commit(table(), change)));
   next->written = true;
   applied_ = std::move(next);
   return ok();
@@ -204,14 +206,14 @@ Status ServiceRules::change(const RuleGroups& groups) {
   State::Change change;
   for (const auto& [name, rules] : groups) applied_->set_group(name, rules, change);
   applied_->settle(spec_, change);
-  std::string text = applied_->commit(change);
+  std::string text = applied_->commit(table(), change);
   if (applied_->written && text.empty()) return ok();
   applied_->written = applied_->written && nft_->run(text).ok();
   // There is no table yet, or somebody else changed it: the whole of it, with this change.
   if (!applied_->written) TRY(write_all(applied_->all()));
   if (change.udp.empty()) return ok();
   Status forgotten =
-      sys::remove_udp_flows(node_, [&](const sys::Flow& flow) { return is_stale(flow, change.udp); });
+      sys::remove_udp_flows(node_, spec_.family(), [&](const sys::Flow& flow) { return is_stale(flow, change.udp); });
   if (!forgotten.ok()) log::warning("service-rules", "{}", forgotten.error().message());
   return ok();
 }
@@ -219,7 +221,7 @@ Status ServiceRules::change(const RuleGroups& groups) {
 Status ServiceRules::remove() {
   MutexLock lock(mutex_);
   applied_.reset();
-  TRY(nft_->run(fmt::format("add table {0}\ndelete table {0}\n", kServiceTable)));
+  TRY(nft_->run(fmt::format("add table {0}\ndelete table {0}\n", table())));
   return ok();
 }
 

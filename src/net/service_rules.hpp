@@ -1,5 +1,5 @@
 #pragma once
-// Services as packet rules: one nft table in a node's namespace, whose maps lead from (address, protocol,
+// Services as packet rules: one nft table a family in a node's namespace, whose maps lead from (address, protocol,
 // port) to a chain that picks a backend. What a packet and what a change costs does not depend on how many
 // services there are.
 
@@ -22,7 +22,7 @@ namespace skiff::net {
 
 /// Where packets are caught. Without an address: on every address of the node (NodePort, hostPort).
 struct Frontend {
-  std::optional<Ipv4> address;
+  std::optional<Address> address;
   std::uint16_t port = 0;
   auto operator<=>(const Frontend&) const = default;
 };
@@ -43,15 +43,17 @@ struct ServiceRule {
 using RuleGroups = std::map<std::string, std::vector<ServiceRule>>;
 
 struct ServiceRulesSpec {
-  Cidr services;                  // what is sent here and is no service is refused
+  Cidr services;                  // what is sent here and is no service is refused; its family is the table's
   std::optional<Cidr> balancers;  // another such range
   Cidr pods{};                    // clients inside; all others are outside
   std::string uplink =
       "sk-host";         // packets that come and leave by it are masqueraded, so that replies return
-  std::set<Ipv4> local;  // addresses in the ranges that the node itself answers (DNS)
+  std::set<Address> local;  // addresses in the ranges that the node itself answers (DNS)
+
+  Family family() const { return services.family(); }
 };
 
-/// Calls are serialised; any thread. Rules outlive this object; the first call replaces what it finds.
+/// The rules of one family. Calls are serialised; any thread. Rules outlive this object; the first call replaces what it finds.
 class ServiceRules {
  public:
   /// `node` is the node's namespace.
@@ -65,9 +67,12 @@ class ServiceRules {
   Status change(const RuleGroups& groups);
   Status remove();
 
+  Family family() const { return spec_.family(); }
+
  private:
   struct State;
   ServiceRules(UniqueFd node, std::unique_ptr<sys::NftSession> nft, ServiceRulesSpec spec);
+  std::string table() const;
   Status write_all(const RuleGroups& all) REQUIRES(mutex_);
 
   const UniqueFd node_;

@@ -167,10 +167,10 @@ class TlsChannel final : public Channel {
   SslPtr ssl_;
 };
 
-/// Only HTTP/1.1 is spoken here; a client that offers more than that gets it.
+/// A client that offers both gets HTTP/2; which one it is shows in its first bytes.
 int choose_protocol(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in,
                     unsigned int size, void*) {
-  static const unsigned char kHttp[] = "\x08http/1.1";
+  static const unsigned char kHttp[] = "\x02h2\x08http/1.1";
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(&chosen, length, kHttp, sizeof kHttp - 1, in, size) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_NOACK;

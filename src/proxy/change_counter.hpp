@@ -1,6 +1,13 @@
 #pragma once
 // What the writers of rules share: many changes, one worker that follows them.
 
+#include <pthread.h>
+
+#include <functional>
+#include <set>
+#include <string>
+#include <thread>
+
 #include "base/clock.hpp"
 #include "base/mutex.hpp"
 
@@ -45,6 +52,56 @@ class ChangeCounter {
   CondVar moved_;
   std::uint64_t wanted_ GUARDED_BY(mutex_) = 1;
   std::uint64_t done_ GUARDED_BY(mutex_) = 0;
+};
+
+/// A thread with a name; calls of start() and stop() may be repeated, by one thread.
+class Worker {
+ public:
+  ~Worker() { stop(); }
+  void start(const char* name, std::function<void(std::stop_token)> run) {
+    if (thread_.joinable()) return;
+    thread_ = std::jthread([name, run = std::move(run)](std::stop_token stop) {
+      ::pthread_setname_np(::pthread_self(), name);
+      run(std::move(stop));
+    });
+  }
+  void stop() {
+    if (!thread_.joinable()) return;
+    thread_.request_stop();
+    thread_.join();
+  }
+
+ private:
+  std::jthread thread_;
+};
+
+/// The namespaces, by their names at the HttpProxy, that a worker answers in. Any thread.
+class ServedNetworks {
+ public:
+  explicit ServedNetworks(ChangeCounter& changes) : changes_(changes) {}
+  void add(const std::string& network) {
+    {
+      MutexLock lock(mutex_);
+      names_.insert(network);
+    }
+    changes_.changed();
+  }
+  void remove(const std::string& network) {
+    {
+      MutexLock lock(mutex_);
+      names_.erase(network);
+    }
+    changes_.changed();
+  }
+  std::set<std::string> names() const {
+    MutexLock lock(mutex_);
+    return names_;
+  }
+
+ private:
+  ChangeCounter& changes_;
+  mutable Mutex mutex_;
+  std::set<std::string> names_ GUARDED_BY(mutex_);
 };
 
 }  // namespace skiff::proxy

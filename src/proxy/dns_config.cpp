@@ -51,19 +51,14 @@ class Reader {
   std::string_view left_;
 };
 
-/// "1.2.3.4", "1.2.3.4:5353" or "1.2.3.4#5353".
-Result<net::Endpoint> server(const std::string& text) {
-  size_t mark = text.find_first_of(":#");
-  Result<net::Ipv4> address = net::parse_ipv4(text.substr(0, mark));
-  std::uint16_t port = 53;
-  if (mark != std::string::npos) {
-    const char* last = text.data() + text.size();
-    auto [end, failure] = std::from_chars(text.data() + mark + 1, last, port);
-    if (failure != std::errc() || end != last || port == 0)
-      return error(Code::Invalid, "'{}' is no server", text);
-  }
-  if (!address.ok()) return error(Code::Invalid, "'{}' is no server's address", text);
-  return net::Endpoint{address.value(), port};
+/// "1.2.3.4", "1.2.3.4:5353", "1.2.3.4#5353", "fd00::53", "[fd00::53]:5353".
+Result<net::Endpoint> server(std::string text) {
+  if (Result<net::Address> address = net::parse_address(text); address.ok())
+    return net::Endpoint{address.value(), 53};
+  if (size_t mark = text.find('#'); mark != std::string::npos) text[mark] = ':';
+  Result<net::Endpoint> endpoint = net::parse_endpoint(text);
+  if (!endpoint.ok() || endpoint.value().port == 0) return error(Code::Invalid, "'{}' is no server", text);
+  return endpoint;
 }
 
 Result<std::vector<net::Endpoint>> servers(const std::vector<std::string>& texts) {

@@ -3,6 +3,8 @@
 // does not exist, as the specification wants.
 #include "proxy/dns_records.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "proxy/service_rules.hpp"
@@ -15,7 +17,7 @@ using net::DnsAnswer;
 using net::DnsCode;
 using net::DnsRecord;
 using net::DnsType;
-using net::Ipv4;
+using net::Address;
 
 /// A name of ours, taken apart: labels left of the domain, left to right.
 struct DnsRecords::Question {
@@ -24,6 +26,8 @@ struct DnsRecords::Question {
   DnsType type;
 
   bool wants(DnsType one) const { return type == one || type == DnsType::Any; }
+  bool wants(Address address) const { return wants(address.is_v6() ? DnsType::Aaaa : DnsType::A); }
+  bool wants_addresses() const { return wants(DnsType::A) || type == DnsType::Aaaa; }
   /// The i-th label counted from the domain: 0 is "svc".
   const std::string& from_right(size_t i) const { return labels[labels.size() - 1 - i]; }
 };
@@ -50,9 +54,9 @@ bool below(const std::string& name, const std::string& zone) {
          (name.size() > zone.size() && name.ends_with(zone) && name[name.size() - zone.size() - 1] == '.');
 }
 
-std::string dashed(Ipv4 address) {
+std::string dashed(Address address) {
   std::string text = address.str();
-  std::replace(text.begin(), text.end(), '.', '-');
+  std::replace(text.begin(), text.end(), address.is_v6() ? ':' : '.', '-');
   return text;
 }
 
@@ -67,7 +71,7 @@ bool headless(const api::Service& service) { return service.spec.clusterIP == "N
 
 /// A ready endpoint of a service, with the label it has below the service's name.
 struct Member {
-  Ipv4 address;
+  Address address;
   std::string label;
 };
 
@@ -76,7 +80,7 @@ std::vector<Member> members_of(const api::EndpointSlice& slice) {
   for (const api::Endpoint& endpoint : slice.endpoints) {
     if (endpoint.conditions && !endpoint.conditions->ready.value_or(true)) continue;
     for (const std::string& text : endpoint.addresses)
-      if (Result<Ipv4> address = net::parse_ipv4(text); address.ok())
+      if (Result<Address> address = net::parse_address(text); address.ok())
         members.push_back({address.value(),
                            endpoint.hostname.empty() ? dashed(address.value()) : lower(endpoint.hostname)});
   }
@@ -94,8 +98,8 @@ struct PortFilter {
 void add_unique(std::vector<DnsRecord>& records, DnsRecord record) {
   bool known = std::any_of(records.begin(), records.end(), [&](const DnsRecord& other) {
     if (other.name != record.name || other.type != record.type) return false;
-    auto* a = std::get_if<Ipv4>(&other.data);
-    auto* b = std::get_if<Ipv4>(&record.data);
+    auto* a = std::get_if<Address>(&other.data);
+    auto* b = std::get_if<Address>(&record.data);
     if (a != nullptr && b != nullptr) return *a == *b;
     auto* s = std::get_if<net::DnsService>(&other.data);
     auto* t = std::get_if<net::DnsService>(&record.data);
@@ -104,24 +108,51 @@ void add_unique(std::vector<DnsRecord>& records, DnsRecord record) {
   if (!known) records.push_back(std::move(record));
 }
 
-/// Reads "1-2-3-4"; nullopt for other text.
-std::optional<Ipv4> undash(std::string text) {
-  std::replace(text.begin(), text.end(), '-', '.');
-  Result<Ipv4> address = net::parse_ipv4(text);
+/// Reads "1-2-3-4" and "fd00--5"; nullopt for other text.
+std::optional<Address> undash(const std::string& text) {
+  for (char separator : {'.', ':'}) {
+    std::string written = text;
+    std::replace(written.begin(), written.end(), '-', separator);
+    if (Result<Address> address = net::parse_address(written); address.ok()) return address.value();
+  }
+  return std::nullopt;
+}
+
+constexpr std::string_view kReverseZones[] = {"in-addr.arpa", "ip6.arpa"};
+
+/// The labels of a name in a reverse zone, in the address' own order; empty for other names.
+std::vector<std::string> reversed_labels(const std::string& name, std::string_view zone) {
+  if (name.size() <= zone.size() + 1 || !name.ends_with(zone) || name[name.size() - zone.size() - 1] != '.') return {};
+  std::vector<std::string> labels = split(std::string_view(name).substr(0, name.size() - zone.size() - 1));
+  std::reverse(labels.begin(), labels.end());
+  return labels;
+}
+
+/// "4.3.2.1.in-addr.arpa" is 1.2.3.4, and 32 hexadecimal digits in ip6.arpa are an address too.
+std::optional<Address> reversed(const std::string& name) {
+  std::string text;
+  if (std::vector<std::string> bytes = reversed_labels(name, kReverseZones[0]); bytes.size() == 4)
+    text = fmt::format("{}", fmt::join(bytes, "."));
+  std::vector<std::string> digits = reversed_labels(name, kReverseZones[1]);
+  if (digits.size() == 32)
+    for (size_t i = 0; i < digits.size(); ++i) {
+      if (digits[i].size() != 1) return std::nullopt;
+      text += (i != 0 && i % 4 == 0 ? ":" : "") + digits[i];
+    }
+  Result<Address> address = net::parse_address(text);
   if (!address.ok()) return std::nullopt;
   return address.value();
 }
 
-/// "4.3.2.1.in-addr.arpa" is 1.2.3.4.
-std::optional<Ipv4> reversed(const std::string& name) {
-  constexpr std::string_view kZone = ".in-addr.arpa";
-  if (!name.ends_with(kZone)) return std::nullopt;
-  std::vector<std::string> labels = split(std::string_view(name).substr(0, name.size() - kZone.size()));
-  if (labels.size() != 4) return std::nullopt;
-  Result<Ipv4> address =
-      net::parse_ipv4(fmt::format("{}.{}.{}.{}", labels[3], labels[2], labels[1], labels[0]));
-  if (!address.ok()) return std::nullopt;
-  return address.value();
+/// All ClusterIPs of a Service.
+std::vector<Address> cluster_ips(const api::Service& service) {
+  std::vector<Address> addresses;
+  auto add = [&](const std::string& text) {
+    if (Result<Address> address = net::parse_address(text); address.ok()) addresses.push_back(address.value());
+  };
+  for (const std::string& text : service.spec.clusterIPs) add(text);
+  if (addresses.empty()) add(service.spec.clusterIP);
+  return addresses;
 }
 
 }  // namespace
@@ -132,11 +163,13 @@ DnsRecords::DnsRecords(client::Informers& informers, DnsRecordsSpec spec)
       slices_(informers.of<api::EndpointSlice>()),
       namespaces_(informers.of<api::Namespace>()) {
   services_.add_index("dns-address", [](const api::Service& service) {
-    return headless(service) ? std::vector<std::string>{} : std::vector<std::string>{service.spec.clusterIP};
+    std::vector<std::string> addresses;
+    for (Address address : cluster_ips(service)) addresses.push_back(address.str());
+    return addresses;
   });
   slices_.add_index("dns-service", [](const api::EndpointSlice& slice) {
-    return slice.addressType == "IPv4" ? std::vector<std::string>{service_of(slice).str()}
-                                       : std::vector<std::string>{};
+    return slice.addressType == "FQDN" ? std::vector<std::string>{}
+                                       : std::vector<std::string>{service_of(slice).str()};
   });
   slices_.add_index("dns-address", [](const api::EndpointSlice& slice) {
     std::vector<std::string> addresses;
@@ -151,8 +184,16 @@ bool DnsRecords::has_namespace(const std::string& name) const {
   return namespaces_.get({"", name}) != nullptr;
 }
 
-DnsRecord DnsRecords::record(const std::string& name, Ipv4 address) const {
-  return {name, DnsType::A, spec_.ttl, address};
+DnsRecord DnsRecords::record(const std::string& name, Address address) const {
+  return {name, address.is_v6() ? DnsType::Aaaa : DnsType::A, spec_.ttl, address};
+}
+
+DnsRecords::DnsAnswers DnsRecords::address_records(const Question& question,
+                                                   const std::vector<Address>& addresses) const {
+  DnsAnswers records;
+  for (Address address : addresses)
+    if (question.wants(address)) records.push_back(record(question.name, address));
+  return records;
 }
 
 DnsRecord DnsRecords::authority(const std::string& zone) const {
@@ -163,12 +204,9 @@ DnsRecord DnsRecords::authority(const std::string& zone) const {
 
 std::optional<DnsAnswer> DnsRecords::answer(const std::string& name, DnsType type) const {
   if (reversed(name)) return reverse(name, type);
-  if (name == kHostName && spec_.host) {
-    DnsAnswer host;
-    if (type == DnsType::A || type == DnsType::Any)
-      host.answers.push_back(record(name, *spec_.host));
-    else
-      host.authority.push_back(authority("skiff.internal"));
+  if (name == kHostName && !spec_.host.empty()) {
+    DnsAnswer host{.answers = address_records({.name = name, .domain = "", .labels = {}, .type = type}, spec_.host)};
+    if (host.answers.empty()) host.authority.push_back(authority("skiff.internal"));
     return host;
   }
   auto domain =
@@ -191,9 +229,7 @@ DnsRecords::Found DnsRecords::find(const Question& question) const {
   if (count == 0) return find_apex(question);
   const std::string& kind = question.from_right(0);
   if (question.name == "ns.dns." + question.domain) {
-    Found found{.exists = true};
-    if (question.wants(DnsType::A)) found.answers.push_back(record(question.name, spec_.server));
-    return found;
+    return {.exists = true, .answers = address_records(question, spec_.servers)};
   }
   if (kind == "dns-version" && count == 1) {
     Found found{.exists = true};
@@ -213,7 +249,7 @@ DnsRecords::Found DnsRecords::find_apex(const Question& question) const {
   if (question.wants(DnsType::Soa)) found.answers.push_back(authority(question.domain));
   if (!question.wants(DnsType::Ns)) return found;
   found.answers.push_back({question.name, DnsType::Ns, spec_.ttl, net::DnsTarget{server}});
-  found.additional.push_back(record(server, spec_.server));
+  for (Address address : spec_.servers) found.additional.push_back(record(server, address));
   return found;
 }
 
@@ -229,9 +265,9 @@ DnsRecords::Found DnsRecords::find_service(const Question& question) const {
 }
 
 DnsRecords::Found DnsRecords::find_cluster_ip(const Question& question, const api::Service& service) const {
-  Result<Ipv4> address = net::parse_ipv4(service.spec.clusterIP);
+  std::vector<Address> addresses = cluster_ips(service);
   size_t count = question.labels.size();
-  if (!address.ok()) return {};
+  if (addresses.empty()) return {};
   std::string target =
       fmt::format("{}.{}.svc.{}", question.from_right(2), question.from_right(1), question.domain);
   if (count == 4) {
@@ -240,8 +276,8 @@ DnsRecords::Found DnsRecords::find_cluster_ip(const Question& question, const ap
     Found members = find_headless(question, service);
     return members;
   }
-  if (count == 3 && question.wants(DnsType::A))
-    return {.exists = true, .answers = {record(question.name, address.value())}};
+  if (count == 3 && question.wants_addresses())
+    return {.exists = true, .answers = address_records(question, addresses)};
   PortFilter filter = count == 5 ? PortFilter{question.labels[0], question.labels[1]} : PortFilter{};
   Found found{.exists = count == 3};
   for (const api::ServicePort& port : service.spec.ports) {
@@ -251,7 +287,8 @@ DnsRecords::Found DnsRecords::find_cluster_ip(const Question& question, const ap
     net::DnsService srv{.weight = 100, .port = static_cast<std::uint16_t>(port.port), .target = target};
     add_unique(found.answers, {question.name, DnsType::Srv, spec_.ttl, srv});
   }
-  if (!found.answers.empty()) found.additional.push_back(record(target, address.value()));
+  if (!found.answers.empty())
+    for (Address address : addresses) found.additional.push_back(record(target, address));
   return found;
 }
 
@@ -268,7 +305,7 @@ DnsRecords::Found DnsRecords::find_headless(const Question& question, const api:
         continue;
       if (count != 5) found.exists = true;
       std::string target = one_member ? question.name : member.label + "." + base;
-      if (count != 5 && question.wants(DnsType::A))
+      if (count != 5 && question.wants(member.address))
         add_unique(found.answers, record(question.name, member.address));
       for (const api::DiscoveryEndpointPort& port : slice->ports) {
         if (!filter.takes(port.name.value_or(""), port.protocol) || !port.port) continue;
@@ -283,15 +320,13 @@ DnsRecords::Found DnsRecords::find_headless(const Question& question, const api:
 }
 
 DnsRecords::Found DnsRecords::find_pod(const Question& question) const {
-  std::optional<Ipv4> address = undash(question.from_right(2));
+  std::optional<Address> address = undash(question.from_right(2));
   if (question.labels.size() != 3 || !address || !has_namespace(question.from_right(1))) return {};
-  Found found{.exists = true};
-  if (question.wants(DnsType::A)) found.answers.push_back(record(question.name, *address));
-  return found;
+  return {.exists = true, .answers = address_records(question, {*address})};
 }
 
 std::optional<DnsAnswer> DnsRecords::reverse(const std::string& name, DnsType type) const {
-  Ipv4 address = *reversed(name);
+  Address address = *reversed(name);
   bool ours = std::any_of(spec_.reverse.begin(), spec_.reverse.end(),
                           [&](const net::Cidr& r) { return r.contains(address); });
   if (!ours) return std::nullopt;
@@ -313,7 +348,7 @@ std::optional<DnsAnswer> DnsRecords::reverse(const std::string& name, DnsType ty
   for (const std::string& target : names)
     if (type == DnsType::Ptr || type == DnsType::Any)
       answer.answers.push_back({name, DnsType::Ptr, spec_.ttl, net::DnsTarget{target}});
-  if (answer.answers.empty()) answer.authority.push_back(authority("in-addr.arpa"));
+  if (answer.answers.empty()) answer.authority.push_back(authority(std::string(kReverseZones[address.is_v6() ? 1 : 0])));
   return answer;
 }
 

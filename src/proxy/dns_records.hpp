@@ -16,9 +16,9 @@ namespace skiff::proxy {
 struct DnsRecordsSpec {
   std::vector<std::string> domains = {"cluster.local", "cluster.internal"};  // the first is in PTR answers
   std::vector<net::Cidr> reverse;  // addresses whose names nobody else knows: services and pods
-  net::Ipv4 server;                // the DNS service's address
+  std::vector<net::Address> servers;  // the DNS service's addresses
   std::uint32_t ttl = 5;
-  std::optional<net::Ipv4> host;  // of kHostName
+  std::vector<net::Address> host;  // of kHostName; none: the name is not known
 };
 
 /// By which pods find the machine that the cluster runs on.
@@ -38,6 +38,7 @@ class DnsRecords final : public net::DnsZones {
  private:
   struct Question;
   struct Found;
+  using DnsAnswers = std::vector<net::DnsRecord>;
   Found find(const Question& question) const;
   Found find_apex(const Question& question) const;
   Found find_service(const Question& question) const;
@@ -46,7 +47,8 @@ class DnsRecords final : public net::DnsZones {
   Found find_pod(const Question& question) const;
   std::optional<net::DnsAnswer> reverse(const std::string& name, net::DnsType type) const;
   bool has_namespace(const std::string& name) const;
-  net::DnsRecord record(const std::string& name, net::Ipv4 address) const;
+  DnsAnswers address_records(const Question& question, const std::vector<net::Address>& addresses) const;
+  net::DnsRecord record(const std::string& name, net::Address address) const;
   net::DnsRecord authority(const std::string& zone) const;
 
   const DnsRecordsSpec spec_;

@@ -1,7 +1,5 @@
 #include "proxy/gateway_controller.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 
 #include "api/custom_object.hpp"
@@ -16,7 +14,7 @@ using client::Ref;
 
 constexpr Duration kRetry = 5s;
 constexpr char kPart[] = "gateway";
-constexpr char kVersion[] = "gateway.networking.k8s.io/v1";
+constexpr char kVersion[] = "gateway.networking.k8s.io/v1", kBeta[] = "gateway.networking.k8s.io/v1beta1";
 
 bool is_gateway_kind(const api::KindInfo& kind) { return kind.api_version().starts_with(kGatewayGroup); }
 
@@ -50,18 +48,18 @@ api::GatewayHttpRouteStatus joined(const api::GatewayHttpRouteStatus& before,
 
 }  // namespace
 
-std::map<ObjectKey, net::Ipv4> plan_gateway_addresses(std::vector<Ref<api::GatewayObject>> gateways,
+std::map<ObjectKey, net::Address> plan_gateway_addresses(std::vector<Ref<api::GatewayObject>> gateways,
                                                       const net::Cidr& range,
-                                                      const std::set<net::Ipv4>& reserved) {
+                                                      const std::set<net::Address>& reserved) {
   std::sort(gateways.begin(), gateways.end(), [](const auto& a, const auto& b) {
     return std::tuple(a->metadata.creationTimestamp, client::key_of(*a)) <
            std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
   });
-  std::set<net::Ipv4> taken = reserved;
-  std::map<ObjectKey, net::Ipv4> plan;
+  std::set<net::Address> taken = reserved;
+  std::map<ObjectKey, net::Address> plan;
   for (const auto& gateway : gateways)
     for (const api::GatewayAddress& said : gateway->status.addresses) {
-      Result<net::Ipv4> address = net::parse_ipv4(said.value);
+      Result<net::Address> address = net::parse_address(said.value);
       bool kept = address.ok() && range.contains(address.value()) &&
                   !plan.contains(client::key_of(*gateway)) && taken.insert(address.value()).second;
       if (kept) plan[client::key_of(*gateway)] = address.value();
@@ -80,7 +78,8 @@ GatewayController::GatewayController(Parts parts, GatewayControllerSpec spec)
       secrets_(parts.certificates),
       namespaces_(parts.informers.of<api::Namespace>()),
       feed_(parts.client, parts.clock),
-      changes_(parts.clock) {
+      changes_(parts.clock),
+      nodes_(changes_) {
   slices_.add_index("gateway-service", [](const api::EndpointSlice& slice) {
     return std::vector<std::string>{service_of(slice).str()};
   });
@@ -101,36 +100,14 @@ void GatewayController::watch_changes() {
   namespaces_.on_change(if_used);
 }
 
-void GatewayController::add_node(const std::string& network) {
-  {
-    MutexLock lock(mutex_);
-    nodes_.insert(network);
-  }
-  changes_.changed();
-}
-
-void GatewayController::remove_node(const std::string& network) {
-  {
-    MutexLock lock(mutex_);
-    nodes_.erase(network);
-  }
-  changes_.changed();
-}
-
 void GatewayController::start() {
-  if (thread_.joinable()) return;
   feed_.start();
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "gateways");
-    run(std::move(stop));
-  });
+  worker_.start("gateways", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void GatewayController::stop() {
   feed_.stop();
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void GatewayController::run(std::stop_token stop) {
@@ -147,9 +124,11 @@ void GatewayController::run(std::stop_token stop) {
 
 /// All objects of a kind, as the API has them now; none while nobody defined the kind.
 template <class T>
-std::vector<Ref<T>> GatewayController::objects(const char* kind) {
+std::vector<Ref<T>> GatewayController::objects(const char* kind, const std::vector<const char*>& versions) {
   std::vector<Ref<T>> all;
-  const api::KindInfo* info = parts_.client.find_kind(kVersion, kind);
+  const api::KindInfo* info = nullptr;
+  for (const char* version : versions)
+    if (info == nullptr) info = parts_.client.find_kind(version, kind);
   if (info == nullptr) return all;
   Result<client::AnyList> list = parts_.client.list(*info, {});
   if (!list.ok()) return all;
@@ -170,13 +149,14 @@ std::vector<Ref<T>> GatewayController::objects(const char* kind) {
 GatewayView GatewayController::view() {
   GatewayView view;
   std::set<std::string> classes;
-  for (const auto& one : objects<api::GatewayClassObject>("GatewayClass"))
+  for (const auto& one : objects<api::GatewayClassObject>("GatewayClass", {kVersion}))
     if (one->spec.controllerName == kGatewayController) classes.insert(one->metadata.name);
-  for (auto& gateway : objects<api::GatewayObject>("Gateway"))
+  for (auto& gateway : objects<api::GatewayObject>("Gateway", {kVersion}))
     if (classes.contains(gateway->spec.gatewayClassName) && !gateway->metadata.deletionTimestamp)
       view.gateways.push_back(gateway);
   if (view.gateways.empty()) return view;
-  view.routes = objects<api::GatewayHttpRoute>("HTTPRoute");
+  view.routes = objects<api::GatewayHttpRoute>("HTTPRoute", {kVersion});
+  view.grants = objects<api::GatewayReferenceGrant>("ReferenceGrant", {kVersion, kBeta});
   for (const auto& one : namespaces_.list()) view.namespaces[one->metadata.name] = one->metadata.labels;
   view.addresses = plan_gateway_addresses(view.gateways, spec_.addresses, spec_.reserved);
   view.lookup = {[this](const ObjectKey& key) { return services_.get(key); },
@@ -194,7 +174,7 @@ GatewayView GatewayController::view() {
 }
 
 bool GatewayController::settle() {
-  std::vector<Ref<api::GatewayClassObject>> classes = objects<api::GatewayClassObject>("GatewayClass");
+  std::vector<Ref<api::GatewayClassObject>> classes = objects<api::GatewayClassObject>("GatewayClass", {kVersion});
   GatewayView now = view();
   used_ = !now.gateways.empty();
   CompiledGateways compiled = compile_gateways(now);
@@ -216,10 +196,10 @@ bool GatewayController::settle() {
 std::vector<net::HttpListener> GatewayController::listeners(const CompiledGateways& compiled) {
   std::vector<net::HttpListener> wanted;
   std::set<net::Endpoint> on_host;
-  MutexLock lock(mutex_);
+  const std::set<std::string> nodes = nodes_.names();
   for (const GatewayPort& port : compiled.ports) {
-    for (const std::string& node : nodes_) wanted.push_back({node, port.listen, port.tls, port.name});
-    for (net::Ipv4 address : spec_.listen)
+    for (const std::string& node : nodes) wanted.push_back({node, port.listen, port.tls, port.name});
+    for (net::Address address : spec_.listen)
       if (on_host.insert({address, port.listen.port}).second)
         wanted.push_back({spec_.host, {address, port.listen.port}, port.tls, port.name});
   }

@@ -5,7 +5,6 @@
 #include <map>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "api/gen/core.hpp"
@@ -19,15 +18,15 @@ namespace skiff::proxy {
 
 struct GatewayControllerSpec {
   net::Cidr addresses;            // for gateways; answered in every node
-  std::set<net::Ipv4> reserved;   // of those, what others have
-  std::vector<net::Ipv4> listen;  // addresses of the host, where a port is opened if it is free
+  std::set<net::Address> reserved;   // of those, what others have
+  std::vector<net::Address> listen;  // addresses of the host, where a port is opened if it is free
   std::string host = "host";      // the host's name at the HttpProxy
 };
 
 /// Who has which address: what a status says is kept, then the older Gateway goes first. Pure.
-std::map<client::ObjectKey, net::Ipv4> plan_gateway_addresses(
+std::map<client::ObjectKey, net::Address> plan_gateway_addresses(
     std::vector<client::Ref<api::GatewayObject>> gateways, const net::Cidr& range,
-    const std::set<net::Ipv4>& reserved);
+    const std::set<net::Address>& reserved);
 
 /// Construct before Informers::start(), start() after.
 class GatewayController {
@@ -43,15 +42,15 @@ class GatewayController {
   ~GatewayController() { stop(); }
 
   /// A namespace that answers on the gateways' addresses. Any thread.
-  void add_node(const std::string& network);
-  void remove_node(const std::string& network);
+  void add_node(const std::string& network) { nodes_.add(network); }
+  void remove_node(const std::string& network) { nodes_.remove(network); }
 
   void start();
   void stop();
 
  private:
   template <class T>
-  std::vector<client::Ref<T>> objects(const char* kind);
+  std::vector<client::Ref<T>> objects(const char* kind, const std::vector<const char*>& versions);
   void watch_changes();
   void run(std::stop_token stop);
   bool settle();
@@ -70,9 +69,8 @@ class GatewayController {
   client::MetadataFeed feed_;
   ChangeCounter changes_;
   std::atomic<bool> used_ = false;  // there is a Gateway
-  Mutex mutex_;
-  std::set<std::string> nodes_ GUARDED_BY(mutex_);
-  std::jthread thread_;
+  ServedNetworks nodes_;
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

@@ -1,6 +1,7 @@
 #include "proxy/gateway_routes.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "api/selector.hpp"
 
@@ -10,6 +11,7 @@ namespace {
 using client::ObjectKey;
 using client::Ref;
 
+constexpr Duration kForever = std::chrono::hours(24);
 constexpr int kNoBackend = 500;  // what the specification asks for where a reference leads nowhere
 
 std::string lower(std::string text) {
@@ -28,6 +30,20 @@ net::HttpHeaderChanges changes_of(const api::GatewayHeaderFilter& filter) {
   for (const api::GatewayHeaderValue& one : filter.add) changes.add.push_back({one.name, one.value});
   changes.remove = filter.remove;
   return changes;
+}
+
+/// Whether an object of one namespace may refer to one of another.
+bool granted(const GatewayView& view, const api::GatewayGrantFrom& from, const api::GatewayGrantTo& to,
+             const std::string& namespace_) {
+  if (namespace_ == from.namespace_) return true;
+  return std::any_of(view.grants.begin(), view.grants.end(), [&](const auto& grant) {
+    const api::GatewayReferenceGrantSpec& spec = grant->spec;
+    return grant->metadata.namespace_ == namespace_ &&
+           std::find(spec.from.begin(), spec.from.end(), from) != spec.from.end() &&
+           std::any_of(spec.to.begin(), spec.to.end(), [&](const api::GatewayGrantTo& one) {
+             return one.group == to.group && one.kind == to.kind && (one.name.empty() || one.name == to.name);
+           });
+  });
 }
 
 /// One condition of a status.
@@ -85,6 +101,7 @@ class RouteCompiler {
         one.broken_status = kNoBackend;
         if (!set_match(one, match)) continue;
         set_filters(one, rule.filters);
+        if (rule.timeouts) set_timeouts(one, *rule.timeouts);
         if (!one.redirect) set_backends(one, rule.backendRefs);
         all.push_back(std::move(one));
       }
@@ -138,9 +155,21 @@ class RouteCompiler {
         set_redirect(rule, *filter.requestRedirect);
       else if (filter.urlRewrite)
         set_rewrite(rule, *filter.urlRewrite);
+      else if (filter.requestMirror)
+        rule.forward.mirrors.push_back(backends(filter.requestMirror->backendRef));
       else
         unresolved("UnsupportedValue", "filter " + filter.type + " is not supported");
     }
+  }
+  void set_timeouts(HttpRule& rule, const api::GatewayHttpTimeouts& timeouts) {
+    Duration shortest = kForever;
+    for (const std::string* text : {&timeouts.request, &timeouts.backendRequest}) {
+      if (text->empty()) continue;
+      std::optional<Duration> given = gateway_duration(*text);
+      if (!given) return unresolved("UnsupportedValue", fmt::format("timeout '{}' is no duration", *text));
+      if (*given > 0s) shortest = std::min(shortest, *given);
+    }
+    if (!timeouts.request.empty() || !timeouts.backendRequest.empty()) rule.forward.answer_timeout = shortest;
   }
   static void set_redirect(HttpRule& rule, const api::GatewayRedirect& to) {
     HttpRule::Redirect redirect{
@@ -175,11 +204,18 @@ class RouteCompiler {
   std::shared_ptr<const net::HttpBackends> backends(const api::GatewayBackendRef& ref) {
     bool service = ref.group.value_or("").empty() && ref.kind.value_or("Service") == "Service";
     if (!service) return unresolved("InvalidKind", "only Services can be backends"), nullptr;
-    const std::string& home = route_.metadata.namespace_;
-    if (!ref.namespace_.empty() && ref.namespace_ != home)
-      return unresolved("RefNotPermitted", "Services of other namespaces are not permitted (ReferenceGrant)"),
+    const std::string& space = ref.namespace_.empty() ? route_.metadata.namespace_ : ref.namespace_;
+    api::GatewayGrantFrom from;
+    from.group = kGatewayGroup;
+    from.kind = "HTTPRoute";
+    from.namespace_ = route_.metadata.namespace_;
+    api::GatewayGrantTo to;
+    to.kind = "Service";
+    to.name = ref.name;
+    if (!granted(view_, from, to, space))
+      return unresolved("RefNotPermitted", fmt::format("no ReferenceGrant of namespace {} permits Service {}", space, ref.name)),
              nullptr;
-    auto found = http_backends(view_.lookup, {home, ref.name}, {ref.port, ""});
+    auto found = http_backends(view_.lookup, {space, ref.name}, {ref.port, ""});
     if (!found.ok()) return unresolved("BackendNotFound", found.error().message()), nullptr;
     return std::move(found).value();
   }
@@ -238,12 +274,20 @@ class Compiler {
     }
     for (const api::GatewayObjectRef& ref : listener.tls->certificateRefs) {
       const std::string& home = one.gateway->metadata.namespace_;
-      if (!ref.namespace_.empty() && ref.namespace_ != home) {
-        one.resolved = {"ResolvedRefs", "RefNotPermitted", "Secrets of other namespaces are not permitted",
-                        false};
+      const std::string& space = ref.namespace_.empty() ? home : ref.namespace_;
+      api::GatewayGrantFrom from;
+      from.group = kGatewayGroup;
+      from.kind = "Gateway";
+      from.namespace_ = home;
+      api::GatewayGrantTo to;
+      to.kind = "Secret";
+      to.name = ref.name;
+      if (!granted(view_, from, to, space)) {
+        one.resolved = {"ResolvedRefs", "RefNotPermitted",
+                        fmt::format("no ReferenceGrant of namespace {} permits Secret {}", space, ref.name), false};
         continue;
       }
-      auto certificate = view_.certificate({home, ref.name});
+      auto certificate = view_.certificate({space, ref.name});
       if (certificate.ok())
         tables_[one.table].certificates.add(lower(listener.hostname), std::move(certificate).value());
       else
@@ -371,6 +415,25 @@ CertificateTable::Certificate GatewayRoutes::certificate(const std::string& list
                                                          const std::string& name) const {
   auto found = listeners_.find(listener);
   return found == listeners_.end() ? nullptr : found->second.certificates.find(name);
+}
+
+std::optional<Duration> gateway_duration(std::string_view text) {
+  constexpr std::pair<std::string_view, Duration> kUnits[] = {
+      {"ms", std::chrono::milliseconds(1)}, {"h", std::chrono::hours(1)}, {"m", std::chrono::minutes(1)}, {"s", std::chrono::seconds(1)}};
+  Duration total = 0s;
+  if (text.empty()) return std::nullopt;
+  while (!text.empty()) {
+    std::uint32_t number = 0;
+    auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+    auto digits = static_cast<size_t>(end - text.data());
+    if (failure != std::errc() || digits > 5) return std::nullopt;
+    text.remove_prefix(digits);
+    auto unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const auto& one) { return text.starts_with(one.first); });
+    if (unit == std::end(kUnits)) return std::nullopt;
+    total += number * unit->second;
+    text.remove_prefix(unit->first.size());
+  }
+  return total;
 }
 
 std::optional<std::string> common_host(const std::string& listener, const std::string& route) {

@@ -22,7 +22,8 @@ struct GatewayView {
   std::vector<client::Ref<api::GatewayObject>> gateways;  // those of our classes
   std::vector<client::Ref<api::GatewayHttpRoute>> routes;
   std::map<std::string, std::map<std::string, std::string>> namespaces;  // their labels
-  std::map<client::ObjectKey, net::Ipv4> addresses;                      // of the gateways that have one
+  std::vector<client::Ref<api::GatewayReferenceGrant>> grants{};
+  std::map<client::ObjectKey, net::Address> addresses;                      // of the gateways that have one
   ServiceLookup lookup;
   std::function<Result<CertificateTable::Certificate>(const client::ObjectKey&)> certificate;
   std::string now;  // RFC 3339, for conditions
@@ -62,6 +63,9 @@ struct CompiledGateways {
 };
 
 CompiledGateways compile_gateways(const GatewayView& view);
+
+/// "1h30m", "250ms": a duration of the Gateway API. nullopt: it is none.
+std::optional<Duration> gateway_duration(std::string_view text);
 
 /// What two hosts (a listener's and a route's, "" for all) have in common; nullopt: nothing.
 std::optional<std::string> common_host(const std::string& listener, const std::string& route);

@@ -1,7 +1,5 @@
 #include "proxy/health_checks.hpp"
 
-#include <pthread.h>
-
 #include "base/log.hpp"
 
 namespace skiff::proxy {
@@ -69,10 +67,10 @@ HealthChecks::HealthChecks(client::Informers& informers, Clock& clock, HttpFront
   });
 }
 
-void HealthChecks::add_node(const std::string& name, net::Ipv4 address) {
+void HealthChecks::add_node(const std::string& name, std::vector<net::Address> addresses) {
   {
     MutexLock lock(mutex_);
-    nodes_[name] = address;
+    nodes_[name] = std::move(addresses);
   }
   changes_.changed();
 }
@@ -86,17 +84,11 @@ void HealthChecks::remove_node(const std::string& name) {
 }
 
 void HealthChecks::start() {
-  if (thread_.joinable()) return;
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "health-checks");
-    run(std::move(stop));
-  });
+  worker_.start("health-checks", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void HealthChecks::stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void HealthChecks::run(std::stop_token stop) {
@@ -110,7 +102,7 @@ void HealthChecks::run(std::stop_token stop) {
 }
 
 bool HealthChecks::settle() {
-  std::map<std::string, net::Ipv4> nodes;
+  std::map<std::string, std::vector<net::Address>> nodes;
   {
     MutexLock lock(mutex_);
     nodes = nodes_;
@@ -120,10 +112,10 @@ bool HealthChecks::settle() {
   for (const Ref<api::Service>& service : services_.by_index("health-port", "yes")) {
     ObjectKey key = client::key_of(*service);
     Slices slices = slices_.by_index("health-service", key.str());
-    for (const auto& [node, address] : nodes) {
+    for (const auto& [node, addresses] : nodes) {
       std::string name = fmt::format("{}/{}/{}", kPart, key.str(), node);
       auto port = static_cast<std::uint16_t>(service->spec.healthCheckNodePort);
-      listeners.push_back({node, {address, port}, false, name});
+      for (net::Address address : addresses) listeners.push_back({node, {address, port}, false, name});
       routes->answers[name] = health_answer(key, local_endpoints(slices, node));
     }
   }

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <string>
-#include <thread>
 
 #include "client/informer.hpp"
 #include "proxy/change_counter.hpp"
@@ -22,7 +21,7 @@ class HealthChecks {
   ~HealthChecks() { stop(); }
 
   /// `name` is the Node's, and its network's at the HttpProxy. Any thread.
-  void add_node(const std::string& name, net::Ipv4 address);
+  void add_node(const std::string& name, std::vector<net::Address> addresses);
   void remove_node(const std::string& name);
 
   void start();
@@ -38,8 +37,8 @@ class HealthChecks {
   client::Informer<api::EndpointSlice> slices_;
   ChangeCounter changes_;
   Mutex mutex_;
-  std::map<std::string, net::Ipv4> nodes_ GUARDED_BY(mutex_);
-  std::jthread thread_;
+  std::map<std::string, std::vector<net::Address>> nodes_ GUARDED_BY(mutex_);
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

@@ -1,8 +1,6 @@
 #include "proxy/host_relays.hpp"
 
 #include <errno.h>
-#include <pthread.h>
-
 #include <algorithm>
 #include <map>
 
@@ -27,10 +25,13 @@ class Planner {
  public:
   explicit Planner(const HostRelaysSpec& spec) : spec_(spec) {}
 
-  /// Whatever of `before` is wanted still.
+  /// Who has a port and wants it still keeps it, wherever it leads now.
   void keep(const std::vector<HostRelay>& before, const std::vector<HostRelay>& wanted) {
-    for (const HostRelay& one : before)
-      if (std::find(wanted.begin(), wanted.end(), one) != wanted.end()) add(one);
+    for (const HostRelay& had : before)
+      for (const HostRelay& now : wanted)
+        if (now.service == had.service && now.relay.protocol == had.relay.protocol &&
+            now.relay.listen == had.relay.listen)
+          add(now);
   }
   void add_all(const std::vector<HostRelay>& wanted) {
     for (const HostRelay& one : wanted) add(one);
@@ -42,23 +43,27 @@ class Planner {
     for (const api::ServicePort& port : service.spec.ports) {
       if (port.nodePort == 0) continue;
       auto number = static_cast<std::uint16_t>(port.nodePort);
-      for (net::Ipv4 address : spec_.listen)
-        wish({.relay = {protocol_of(port.protocol), {address, number}, {spec_.node, number}, {}},
-              .service = client::key_of(service),
-              .node_port = true});
+      for (net::Address address : spec_.listen)
+        if (const net::Address* node = node_for(service, address.family))
+          wish({.relay = {protocol_of(port.protocol), {address, number}, {*node, number}, {}},
+                .service = client::key_of(service),
+                .node_port = true});
     }
   }
 
   void add_balancer(const api::Service& service) {
-    std::vector<net::Cidr> sources = balancer_sources(service);
-    for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress) {
-      Result<net::Ipv4> target = net::parse_ipv4(ingress.ip);
-      if (!target.ok() || !spec_.balancers.contains(target.value())) continue;
+    std::vector<net::Address> targets;
+    for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
+      if (Result<net::Address> target = net::parse_address(ingress.ip); target.ok() && is_ours(target.value()))
+        targets.push_back(target.value());
+    if (targets.empty()) return;
+    for (net::Address address : spec_.listen) {
+      net::Address target = preferred(targets, address.family);
+      std::vector<net::Cidr> sources = balancer_sources(service, address.family);
       for (const api::ServicePort& port : service.spec.ports) {
         auto number = static_cast<std::uint16_t>(port.port);
-        for (net::Ipv4 address : spec_.listen)
-          wish({.relay = {protocol_of(port.protocol), {address, number}, {target.value(), number}, sources},
-                .service = client::key_of(service)});
+        wish({.relay = {protocol_of(port.protocol), {address, number}, {target, number}, sources},
+              .service = client::key_of(service)});
       }
     }
   }
@@ -66,6 +71,24 @@ class Planner {
   HostRelayPlan plan;
 
  private:
+  bool is_ours(net::Address target) const {
+    return std::any_of(spec_.balancers.begin(), spec_.balancers.end(),
+                       [&](const net::Cidr& range) { return range.contains(target); });
+  }
+  /// A relay changes families where it must: who calls localhost may mean either.
+  static net::Address preferred(const std::vector<net::Address>& of, net::Family family) {
+    for (net::Address one : of)
+      if (one.family == family) return one;
+    return of.front();
+  }
+  const net::Address* node_for(const api::Service& service, net::Family family) const {
+    std::vector<net::Family> families = families_of(service);
+    bool same = std::find(families.begin(), families.end(), family) != families.end();
+    for (const net::Address& one : spec_.node)
+      if (one.family == (same ? family : families.front())) return &one;
+    return nullptr;
+  }
+
   void wish(HostRelay wanted) {
     if (wanted.relay.protocol != net::Protocol::Sctp) wishes.push_back(std::move(wanted));
   }
@@ -109,25 +132,32 @@ HostRelays::HostRelays(Parts parts, HostRelaysSpec spec)
   });
 }
 
+void HostRelays::set_node(std::vector<net::Address> addresses) {
+  {
+    MutexLock lock(mutex_);
+    spec_.node = std::move(addresses);
+  }
+  changes_.changed();
+}
+
+HostRelaysSpec HostRelays::spec() {
+  MutexLock lock(mutex_);
+  return spec_;
+}
+
 void HostRelays::start() {
-  if (thread_.joinable()) return;
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "host-relays");
-    run(std::move(stop));
-  });
+  worker_.start("host-relays", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void HostRelays::stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void HostRelays::run(std::stop_token stop) {
   if (!services_.wait_synced(stop)) return;
   TimePoint again = TimePoint::max();
   while (std::uint64_t change = changes_.wait_change(stop, again)) {
-    HostRelayPlan plan = plan_host_relays(services_.list(), spec_, open_);
+    HostRelayPlan plan = plan_host_relays(services_.list(), spec(), open_);
     std::vector<net::RelaySpec> wanted;
     for (const HostRelay& one : plan.relays) wanted.push_back(one.relay);
     std::vector<net::RelayFailure> failures = relays_.set(wanted);

@@ -3,7 +3,6 @@
 
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "api/gen/service.hpp"
@@ -15,9 +14,9 @@
 namespace skiff::proxy {
 
 struct HostRelaysSpec {
-  std::vector<net::Ipv4> listen;  // addresses of the host: 127.0.0.1, and what the user exposes
-  net::Ipv4 node;                 // the address of the node that the relays dial from
-  net::Cidr balancers;            // where our load balancers have their addresses
+  std::vector<net::Address> listen;  // addresses of the host: 127.0.0.1, and what the user exposes
+  std::vector<net::Address> node;     // the addresses, one a family, of the node that the relays dial from
+  std::vector<net::Cidr> balancers;   // where our load balancers have their addresses
 };
 
 struct HostRelay {
@@ -56,6 +55,9 @@ class HostRelays {
   HostRelays(Parts parts, HostRelaysSpec spec);
   ~HostRelays() { stop(); }
 
+  /// From now on relays dial from another node, whose addresses these are. Any thread.
+  void set_node(std::vector<net::Address> addresses);
+
   void start();
   void stop();
   /// Returns when the ports follow all that the cache showed until now.
@@ -63,19 +65,21 @@ class HostRelays {
 
  private:
   void run(std::stop_token stop);
+  HostRelaysSpec spec();
   void report(const HostRelayPlan& plan, const std::vector<net::RelayFailure>& failures);
   void tell(const HostRelay& relay, const std::string& why);
 
   client::EventRecorder& events_;
   Clock& clock_;
   net::Relays& relays_;
-  const HostRelaysSpec spec_;
+  Mutex mutex_;
+  HostRelaysSpec spec_ GUARDED_BY(mutex_);
   client::Informer<api::Service> services_;
   ChangeCounter changes_;
   using Reported = std::set<std::pair<net::RelaySpec, client::ObjectKey>>;
   Reported reported_, failing_;  // the thread's
   std::vector<HostRelay> open_;  // its too
-  std::jthread thread_;
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

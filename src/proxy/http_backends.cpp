@@ -13,7 +13,8 @@ Result<std::shared_ptr<const net::HttpBackends>> http_backends(const ServiceLook
     bool wanted = wish.number != 0 ? port.port == wish.number : port.name == wish.name;
     if (!wanted || port.protocol != "TCP") continue;
     auto backends = std::make_shared<net::HttpBackends>();
-    backends->endpoints = port_endpoints(lookup.slices(key), port);
+    backends->endpoints = port_endpoints(*service, lookup.slices(key), port);
+    backends->http2 = wish.http2 || port.appProtocol == "kubernetes.io/h2c" || port.appProtocol == "grpc";
     return std::shared_ptr<const net::HttpBackends>(std::move(backends));
   }
   return error(Code::NotFound, "Service {} has no TCP port {}", key.str(),

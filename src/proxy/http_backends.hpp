@@ -21,6 +21,7 @@ struct ServiceLookup {
 struct PortWish {
   std::int32_t number = 0;
   std::string name;
+  bool http2 = false;  // whatever the Service says of its protocol
 };
 
 /// Ready endpoints; while there are none, those that end but still serve. NotFound: no such Service or port.

@@ -1,8 +1,6 @@
 #include "proxy/ingress_controller.hpp"
 
 #include <errno.h>
-#include <pthread.h>
-
 #include <algorithm>
 
 #include "base/log.hpp"
@@ -15,6 +13,8 @@ using client::Ref;
 
 constexpr Duration kRetry = 10s;
 constexpr char kPart[] = "ingress";
+/// Where a port is looked for when another program has 80 or 443.
+constexpr std::uint16_t kFirstPlain = 8080, kFirstSecure = 8443, kFreePorts = 100;
 
 /// Whether what routes are made of differs: leases and statuses of others do not count.
 bool same_ingress(const Ref<api::Ingress>& a, const Ref<api::Ingress>& b) {
@@ -37,7 +37,9 @@ IngressController::IngressController(Parts parts, IngressControllerSpec spec)
       services_(parts.informers.of<api::Service>()),
       slices_(parts.informers.of<api::EndpointSlice>()),
       secrets_(parts.certificates),
-      changes_(parts.clock) {
+      changes_(parts.clock),
+      nodes_(changes_),
+      https_port_(spec_.https_port) {
   ingresses_.add_index("services", [](const api::Ingress& ingress) { return services_of(ingress); });
   ingresses_.add_index("secrets", [](const api::Ingress& ingress) { return secrets_of(ingress); });
   slices_.add_index("ingress-service", [](const api::EndpointSlice& slice) {
@@ -66,34 +68,12 @@ void IngressController::watch_changes() {
   });
 }
 
-void IngressController::add_node(const std::string& network) {
-  {
-    MutexLock lock(mutex_);
-    nodes_.insert(network);
-  }
-  changes_.changed();
-}
-
-void IngressController::remove_node(const std::string& network) {
-  {
-    MutexLock lock(mutex_);
-    nodes_.erase(network);
-  }
-  changes_.changed();
-}
-
 void IngressController::start() {
-  if (thread_.joinable()) return;
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "ingress");
-    run(std::move(stop));
-  });
+  worker_.start("ingress", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void IngressController::stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void IngressController::run(std::stop_token stop) {
@@ -120,10 +100,46 @@ bool IngressController::settle() {
   Ingresses served = ours();
   CompiledIngresses compiled = compile_ingresses(view(served));
   std::vector<net::HttpListener> wanted = served.empty() ? std::vector<net::HttpListener>() : listeners();
-  std::vector<net::HttpListenerFailure> failures =
-      parts_.front.set(kPart, std::move(wanted), std::move(compiled.routes));
-  report(served, compiled.problems, failures);
-  return settle_statuses(served) && failures.empty();
+  Opened opened = open(wanted, compiled.routes);
+  report(served, compiled.problems, opened);
+  std::uint16_t https_port = spec_.https_port;
+  for (const auto& [wanted_one, other] : opened.instead)
+    if (other.tls) https_port = other.listen.port;
+  if (std::exchange(https_port_, https_port) != https_port) changes_.changed();  // redirects lead elsewhere
+  return settle_statuses(served) && opened.failures.empty();
+}
+
+bool IngressController::failed(const std::vector<net::HttpListenerFailure>& failures, const net::HttpListener& listener) {
+  return std::any_of(failures.begin(), failures.end(), [&](const auto& one) { return one.listener == listener; });
+}
+
+/// What stands in for a port stays open while it is needed, so that nobody who uses it is cut off.
+IngressController::Opened IngressController::open(const std::vector<net::HttpListener>& wanted,
+                                                  const std::shared_ptr<const net::HttpRoutes>& routes) {
+  auto set = [&] {
+    std::vector<net::HttpListener> all = wanted;
+    for (const auto& [original, other] : instead_)
+      if (std::find(wanted.begin(), wanted.end(), original) != wanted.end()) all.push_back(other);
+    return parts_.front.set(kPart, std::move(all), routes);
+  };
+  std::vector<net::HttpListenerFailure> failures = set();
+  std::erase_if(instead_, [&](const auto& one) { return !failed(failures, one.first) || failed(failures, one.second); });
+  std::vector<net::HttpListenerFailure> originals;
+  for (const net::HttpListenerFailure& failure : failures) {
+    if (std::find(wanted.begin(), wanted.end(), failure.listener) == wanted.end()) continue;
+    originals.push_back(failure);
+    bool taken = failure.listener.network == spec_.host && failure.error.sys_errno() == EADDRINUSE;
+    if (!taken || instead_.contains(failure.listener)) continue;
+    net::HttpListener other = failure.listener;
+    other.listen.port = other.tls ? kFirstSecure : kFirstPlain;
+    for (std::uint16_t tried = 0; tried < kFreePorts; ++tried, ++other.listen.port) {
+      instead_.insert_or_assign(failure.listener, other);
+      if (!failed(set(), other)) break;
+      instead_.erase(failure.listener);
+    }
+  }
+  static_cast<void>(set());  // closes what is needed no more
+  return {std::move(originals), instead_};
 }
 
 IngressView IngressController::view(const Ingresses& ingresses) {
@@ -139,7 +155,7 @@ IngressView IngressController::view(const Ingresses& ingresses) {
                      [this](const ObjectKey& key) { return slices_.by_index("ingress-service", key.str()); }},
           .certificate = [this](const ObjectKey& key) { return certificate(key); },
           .own = own_,
-          .https_port = spec_.https_port};
+          .https_port = https_port_};
 }
 
 /// Parsed once a version of the Secret.
@@ -166,13 +182,13 @@ Result<CertificateTable::Certificate> IngressController::certificate(const Objec
 
 std::vector<net::HttpListener> IngressController::listeners() {
   std::vector<net::HttpListener> wanted;
-  auto add = [&](const std::string& network, net::Ipv4 address) {
+  auto add = [&](const std::string& network, net::Address address) {
     wanted.push_back({network, {address, spec_.http_port}, false, kPart});
     wanted.push_back({network, {address, spec_.https_port}, true, kPart});
   };
-  for (net::Ipv4 address : spec_.listen) add(spec_.host, address);
-  MutexLock lock(mutex_);
-  for (const std::string& node : nodes_) add(node, spec_.address);
+  for (net::Address address : spec_.listen) add(spec_.host, address);
+  for (const std::string& node : nodes_.names())
+    for (net::Address address : spec_.addresses) add(node, address);
   return wanted;
 }
 
@@ -197,16 +213,17 @@ bool IngressController::settle_statuses(const Ingresses& served) {
 
 /// Our address stands in the status of what we serve, and of nothing else.
 Status IngressController::write_status(const api::Ingress& ingress, bool served) {
-  std::string address = spec_.address.str();
   auto says_it = [&](const api::Ingress& one) {
-    const auto& points = one.status.loadBalancer.ingress;
-    return points.size() == 1 && points[0].ip == address;
+    return std::equal(one.status.loadBalancer.ingress.begin(), one.status.loadBalancer.ingress.end(),
+                      spec_.addresses.begin(), spec_.addresses.end(),
+                      [](const auto& point, const auto& address) { return point.ip == address.str(); });
   };
   if (says_it(ingress) == served) return ok();
   auto change = [&](api::Ingress& now) {
     if (now.metadata.uid != ingress.metadata.uid || says_it(now) == served) return false;
     now.status.loadBalancer.ingress.clear();
-    if (served) now.status.loadBalancer.ingress.emplace_back().ip = address;
+    for (size_t i = 0; served && i < spec_.addresses.size(); ++i)
+      now.status.loadBalancer.ingress.emplace_back().ip = spec_.addresses[i].str();
     return true;
   };
   auto written = parts_.client.update_with_retry<api::Ingress>(client::key_of(ingress), change, true);
@@ -214,8 +231,18 @@ Status IngressController::write_status(const api::Ingress& ingress, bool served)
   return written.error();
 }
 
+std::string IngressController::failure_text(const net::HttpListenerFailure& failure, const Opened& opened) const {
+  bool taken = failure.error.sys_errno() == EADDRINUSE;
+  std::string text = fmt::format("The ingress does not answer on {} of {}: {}; it answers on ",
+                                 failure.listener.listen.str(), failure.listener.network,
+                                 taken ? "another program has the port" : failure.error.message());
+  if (auto other = opened.instead.find(failure.listener); other != opened.instead.end())
+    text += other->second.listen.str() + " instead, and on ";
+  return text + spec_.addresses.front().str();
+}
+
 void IngressController::report(const Ingresses& served, const std::vector<IngressProblem>& problems,
-                               const std::vector<net::HttpListenerFailure>& failures) {
+                               const Opened& opened) {
   std::map<ObjectKey, Ref<api::Ingress>> by_key;
   std::map<std::string, std::int64_t> synced;
   std::set<IngressProblem> all(problems.begin(), problems.end());
@@ -225,14 +252,8 @@ void IngressController::report(const Ingresses& served, const std::vector<Ingres
     auto told = synced_.find(ingress->metadata.uid);
     if (told == synced_.end() || told->second != generation)
       parts_.events.normal(client::reference_to(ingress), "Sync", "Scheduled for sync");
-    for (const net::HttpListenerFailure& failure : failures) {
-      bool taken = failure.error.sys_errno() == EADDRINUSE;
-      all.insert({client::key_of(*ingress), "PortUnavailable",
-                  fmt::format("The ingress does not answer on {} of {}: {}; it answers on {}",
-                              failure.listener.listen.str(), failure.listener.network,
-                              taken ? "another program has the port" : failure.error.message(),
-                              spec_.address.str())});
-    }
+    for (const net::HttpListenerFailure& failure : opened.failures)
+      all.insert({client::key_of(*ingress), "PortUnavailable", failure_text(failure, opened)});
   }
   for (const IngressProblem& problem : all)
     if (!reported_.contains(problem) && by_key.contains(problem.ingress))

@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "api/gen/core.hpp"
@@ -17,14 +16,14 @@
 namespace skiff::proxy {
 
 struct IngressControllerSpec {
-  net::Ipv4 address;              // what status says; answered in every node
-  std::vector<net::Ipv4> listen;  // addresses of the host
+  std::vector<net::Address> addresses;  // what status says; answered in every node
+  std::vector<net::Address> listen;  // addresses of the host
   std::string host = "host";      // the host's name at the HttpProxy
   std::uint16_t http_port = 80, https_port = 443;
 };
 
-/// Ports are open while there is an Ingress of ours. One that somebody else has becomes an event on each
-/// Ingress and is tried again every ten seconds. Construct before Informers::start(), start() after.
+/// Ports are open while there is an Ingress of ours. One of the host that another program has becomes an event on each
+/// Ingress, which names the free one that is open instead, and is tried again every ten seconds. Construct before Informers::start(), start() after.
 class IngressController {
  public:
   struct Parts {
@@ -39,8 +38,8 @@ class IngressController {
   ~IngressController() { stop(); }
 
   /// A namespace that answers on the ingress' address. Any thread.
-  void add_node(const std::string& network);
-  void remove_node(const std::string& network);
+  void add_node(const std::string& network) { nodes_.add(network); }
+  void remove_node(const std::string& network) { nodes_.remove(network); }
 
   void start();
   void stop();
@@ -55,10 +54,17 @@ class IngressController {
   IngressView view(const Ingresses& ingresses);
   Result<CertificateTable::Certificate> certificate(const client::ObjectKey& secret);
   std::vector<net::HttpListener> listeners();
+  /// The failures, and by listener what is open instead.
+  struct Opened {
+    std::vector<net::HttpListenerFailure> failures;
+    std::map<net::HttpListener, net::HttpListener> instead;
+  };
+  Opened open(const std::vector<net::HttpListener>& wanted, const std::shared_ptr<const net::HttpRoutes>& routes);
+  static bool failed(const std::vector<net::HttpListenerFailure>& failures, const net::HttpListener& listener);
   Status write_status(const api::Ingress& ingress, bool served);
   bool settle_statuses(const Ingresses& served);
-  void report(const Ingresses& served, const std::vector<IngressProblem>& problems,
-              const std::vector<net::HttpListenerFailure>& failures);
+  void report(const Ingresses& served, const std::vector<IngressProblem>& problems, const Opened& opened);
+  std::string failure_text(const net::HttpListenerFailure& failure, const Opened& opened) const;
 
   Parts parts_;
   const IngressControllerSpec spec_;
@@ -68,10 +74,11 @@ class IngressController {
   client::Informer<api::EndpointSlice> slices_;
   client::Informer<api::Secret> secrets_;
   ChangeCounter changes_;
-  Mutex mutex_;
-  std::set<std::string> nodes_ GUARDED_BY(mutex_);
+  ServedNetworks nodes_;
   // The thread's:
   CertificateTable::Certificate own_;
+  std::uint16_t https_port_;  // where redirects lead
+  std::map<net::HttpListener, net::HttpListener> instead_;
   struct Parsed {
     std::string version;
     Result<CertificateTable::Certificate> certificate;
@@ -79,7 +86,7 @@ class IngressController {
   std::map<client::ObjectKey, Parsed> certificates_;
   std::set<IngressProblem> reported_;
   std::map<std::string, std::int64_t> synced_;  // by UID: the generation that was told
-  std::jthread thread_;
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

@@ -98,6 +98,11 @@ const std::map<std::string, Reader, std::less<>>& readers() {
        }},
       {"upstream-vhost",
        [](const std::string& text, IngressOptions& to) { return read_url(text, to.upstream_host); }},
+      {"backend-protocol",
+       [](const std::string& text, IngressOptions& to) {
+         to.http2 = text == "GRPC" || text == "grpc";
+         return to.http2 || text == "HTTP" || text == "http";
+       }},
       {"proxy-connect-timeout",
        [](const std::string& text, IngressOptions& to) { return read_seconds(text, to.connect_timeout); }},
       {"proxy-read-timeout",

@@ -21,6 +21,7 @@ struct IngressOptions {
   std::string redirect;                       // everything leads here
   int redirect_status = 301;
   std::string upstream_host;  // the Host that servers get
+  bool http2 = false;         // servers speak HTTP/2 without TLS (backend-protocol: GRPC)
   Duration connect_timeout = std::chrono::seconds(5), answer_timeout = std::chrono::seconds(60);
   std::vector<std::string> problems;  // annotations that mean nothing, in words
 };

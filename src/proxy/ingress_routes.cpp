@@ -156,7 +156,8 @@ class Compiler {
     if (!backend.service) return;
     const api::ServiceBackendPort& port = backend.service->port;
     auto backends =
-        http_backends(view_.lookup, {now_.namespace_, backend.service->name}, {port.number, port.name});
+        http_backends(view_.lookup, {now_.namespace_, backend.service->name},
+                                  {port.number, port.name, options_.http2});
     // A Service that is not there yet is an everyday thing; one that never can be is worth a word.
     if (!backends.ok() && backends.error().code() != Code::NotFound)
       problem("InvalidBackend", backends.error().message());

@@ -1,7 +1,5 @@
 #include "proxy/load_balancers.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 
 #include "base/log.hpp"
@@ -20,23 +18,42 @@ bool older(const Ref<api::Service>& a, const Ref<api::Service>& b) {
          std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
 }
 
-std::optional<net::Ipv4> address_in_status(const api::Service& service) {
-  const auto& ingress = service.status.loadBalancer.ingress;
-  if (ingress.size() != 1) return std::nullopt;
-  Result<net::Ipv4> address = net::parse_ipv4(ingress[0].ip);
-  if (!address.ok()) return std::nullopt;
-  return address.value();
+std::optional<net::Address> address_in_status(const api::Service& service, net::Family family) {
+  for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
+    if (Result<net::Address> address = net::parse_address(ingress.ip);
+        address.ok() && address.value().family == family)
+      return address.value();
+  return std::nullopt;
+}
+
+std::vector<std::string> status_addresses(const api::Service& service) {
+  std::vector<std::string> addresses;
+  for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress) addresses.push_back(ingress.ip);
+  return addresses;
+}
+
+bool has_family(const api::Service& service, net::Family family) {
+  std::vector<net::Family> families = families_of(service);
+  return std::find(families.begin(), families.end(), family) != families.end();
+}
+
+/// What the owner wishes of one family; what is no address is a wish for the first.
+std::string wish_of(const api::Service& service, net::Family family) {
+  const std::string& wish = service.spec.loadBalancerIP;
+  Result<net::Address> address = net::parse_address(wish);
+  net::Family meant = address.ok() ? address.value().family : families_of(service).front();
+  return meant == family ? wish : "";
 }
 
 /// Why nobody can have the address; empty when it can be given.
-std::string refusal(const std::string& wish, const net::Cidr& range, const std::set<net::Ipv4>& taken) {
-  Result<net::Ipv4> address = net::parse_ipv4(wish);
+std::string refusal(const std::string& wish, const net::Cidr& range, const std::set<net::Address>& taken) {
+  Result<net::Address> address = net::parse_address(wish);
   if (!address.ok() || !range.contains(address.value()))
     return fmt::format("{} is not in this cluster's range {}", wish, range.str());
   return taken.contains(address.value()) ? fmt::format("{} is taken", wish) : "";
 }
 
-std::optional<net::Ipv4> first_free(const net::Cidr& range, const std::set<net::Ipv4>& taken) {
+std::optional<net::Address> first_free(const net::Cidr& range, const std::set<net::Address>& taken) {
   for (std::uint32_t i = 1; i + 1 < range.size(); ++i)
     if (!taken.contains(range.at(i))) return range.at(i);
   return std::nullopt;
@@ -51,33 +68,33 @@ bool is_ours(const api::Service& service) {
 
 std::map<ObjectKey, BalancerAddress> plan_balancer_addresses(std::vector<Ref<api::Service>> services,
                                                              const net::Cidr& range,
-                                                             const std::set<net::Ipv4>& reserved) {
-  std::erase_if(services, [](const auto& service) { return !is_ours(*service); });
+                                                             const std::set<net::Address>& reserved) {
+  net::Family family = range.family();
+  std::erase_if(services, [&](const auto& service) { return !is_ours(*service) || !has_family(*service, family); });
   std::sort(services.begin(), services.end(), older);
-  std::set<net::Ipv4> taken = reserved;
+  std::set<net::Address> taken = reserved;
   std::map<ObjectKey, BalancerAddress> plan;
-  auto give = [&](const api::Service& service, net::Ipv4 address) {
+  auto give = [&](const api::Service& service, net::Address address) {
     taken.insert(address);
     plan[client::key_of(service)].address = address;
   };
   // What a Service has it keeps, unless it wishes another.
   for (const Ref<api::Service>& service : services) {
-    std::optional<net::Ipv4> has = address_in_status(*service);
-    bool content = service->spec.loadBalancerIP.empty() ||
-                   (has && service->spec.loadBalancerIP == has->str()) ||
-                   !refusal(service->spec.loadBalancerIP, range, {}).empty();
+    std::optional<net::Address> has = address_in_status(*service, family);
+    std::string wish = wish_of(*service, family);
+    bool content = wish.empty() || (has && wish == has->str()) || !refusal(wish, range, {}).empty();
     if (has && content && range.contains(*has) && !taken.contains(*has)) give(*service, *has);
   }
   for (const Ref<api::Service>& service : services) {
-    const std::string& wish = service->spec.loadBalancerIP;
+    std::string wish = wish_of(*service, family);
     BalancerAddress& given = plan[client::key_of(*service)];
     if (wish.empty() || (given.address && given.address->str() == wish)) continue;
     given.refused = refusal(wish, range, taken);
-    if (given.refused.empty()) give(*service, net::parse_ipv4(wish).value());
+    if (given.refused.empty()) give(*service, net::parse_address(wish).value());
   }
   for (const Ref<api::Service>& service : services)
     if (BalancerAddress& given = plan[client::key_of(*service)]; !given.address)
-      if (std::optional<net::Ipv4> free = first_free(range, taken)) give(*service, *free);
+      if (std::optional<net::Address> free = first_free(range, taken)) give(*service, *free);
   return plan;
 }
 
@@ -103,17 +120,11 @@ LoadBalancers::LoadBalancers(Parts parts, LoadBalancersSpec spec)
 }
 
 void LoadBalancers::start() {
-  if (thread_.joinable()) return;
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "load-balancers");
-    run(std::move(stop));
-  });
+  worker_.start("load-balancers", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void LoadBalancers::stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void LoadBalancers::run(std::stop_token stop) {
@@ -129,42 +140,69 @@ void LoadBalancers::run(std::stop_token stop) {
   }
 }
 
+std::map<ObjectKey, LoadBalancers::Given> LoadBalancers::plan(const std::vector<Ref<api::Service>>& services) const {
+  std::map<net::Family, std::map<ObjectKey, BalancerAddress>> by_family;
+  for (const net::Cidr& range : spec_.ranges)
+    by_family[range.family()] = plan_balancer_addresses(services, range, spec_.reserved);
+  std::map<ObjectKey, Given> all;
+  for (const Ref<api::Service>& service : services)
+    for (net::Family family : families_of(*service))
+      if (auto given = by_family[family].find(client::key_of(*service)); given != by_family[family].end())
+        all[client::key_of(*service)].push_back(given->second);
+  return all;
+}
+
+std::string LoadBalancers::problem_of(const api::Service& service, const Given& given) const {
+  std::vector<net::Family> families = families_of(service);
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (!given[i].refused.empty()) return given[i].refused;
+    for (const net::Cidr& range : spec_.ranges)
+      if (!given[i].address && range.family() == families[i]) return fmt::format("no address of {} is free", range.str());
+  }
+  return "";
+}
+
 bool LoadBalancers::settle(const std::vector<Ref<api::Service>>& services) {
-  auto plan = plan_balancer_addresses(services, spec_.range, spec_.reserved);
+  auto all = plan(services);
   std::map<std::string, std::string> told;
   bool settled = true;
   for (const Ref<api::Service>& service : services) {
-    auto given = plan.find(client::key_of(*service));
-    if (given == plan.end()) continue;
-    const auto& [address, refused] = given->second;
-    std::string problem = !address ? fmt::format("no address of {} is free", spec_.range.str()) : refused;
+    auto found = all.find(client::key_of(*service));
+    if (found == all.end()) continue;
+    const Given& given = found->second;
+    std::vector<std::string> addresses;
+    for (const BalancerAddress& one : given)
+      if (one.address) addresses.push_back(one.address->str());
+    std::string problem = problem_of(*service, given);
     std::string& before = told[service->metadata.uid] = told_[service->metadata.uid];
     if (before != problem && !problem.empty())
       parts_.events.warning(client::reference_to(service),
-                            address ? "LoadBalancerIPUnavailable" : "SyncLoadBalancerFailed",
+                            addresses.size() == given.size() ? "LoadBalancerIPUnavailable" : "SyncLoadBalancerFailed",
                             "Load balancer: " + problem);
     before = problem;
-    if (!address || address_in_status(*service) == address) continue;
+    if (addresses.empty() || status_addresses(*service) == addresses) continue;
     parts_.events.normal(client::reference_to(service), "EnsuringLoadBalancer", "Ensuring load balancer");
-    Status written = write(*service, given->second);
+    Status written = write(*service, addresses);
     if (written.ok())
       parts_.events.normal(client::reference_to(service), "EnsuredLoadBalancer", "Ensured load balancer");
     else
-      log::warning("load-balancers", "{}: {}", given->first.str(), written.error().message());
+      log::warning("load-balancers", "{}: {}", found->first.str(), written.error().message());
     settled = settled && written.ok();
   }
   told_ = std::move(told);
   return settled;
 }
 
-Status LoadBalancers::write(const api::Service& service, const BalancerAddress& given) {
+Status LoadBalancers::write(const api::Service& service, const std::vector<std::string>& addresses) {
   auto change = [&](api::Service& now) {
-    bool known = now.metadata.uid != service.metadata.uid || !is_ours(now) || address_in_status(now) == given.address;
+    bool known = now.metadata.uid != service.metadata.uid || !is_ours(now) || status_addresses(now) == addresses;
     if (known) return false;  // the informer will show it
-    api::LoadBalancerIngress ingress;
-    ingress.ip = given.address->str();
-    ingress.ipMode = "VIP";
-    now.status.loadBalancer.ingress = {ingress};
+    now.status.loadBalancer.ingress.clear();
+    for (const std::string& address : addresses) {
+      api::LoadBalancerIngress& ingress = now.status.loadBalancer.ingress.emplace_back();
+      ingress.ip = address;
+      ingress.ipMode = "VIP";
+    }
     return true;
   };
   auto written = parts_.client.update_with_retry<api::Service>(client::key_of(service), change, true);
@@ -175,14 +213,18 @@ Status LoadBalancers::write(const api::Service& service, const BalancerAddress& 
 bool LoadBalancers::settle_paths(const std::vector<Ref<api::Service>>& services) {
   Paths paths;
   for (const Ref<api::Service>& service : services) {
-    std::optional<net::Ipv4> address = address_in_status(*service);
-    if (!is_ours(*service) || !address || service->spec.externalTrafficPolicy != "Local") continue;
+    if (!is_ours(*service) || service->spec.externalTrafficPolicy != "Local") continue;
+    std::vector<net::Address> addresses;
+    for (net::Family family : families_of(*service))
+      if (std::optional<net::Address> one = address_in_status(*service, family)) addresses.push_back(*one);
     for (const auto& slice : slices_.by_index("balancer-service", client::key_of(*service).str()))
       for (const api::Endpoint& endpoint : slice->endpoints) {
         bool ready = !endpoint.conditions || endpoint.conditions->ready.value_or(true);
         if (!ready || endpoint.nodeName.empty()) continue;
-        auto [path, first] = paths.try_emplace(*address, endpoint.nodeName);
-        if (!first) path->second = std::min(path->second, endpoint.nodeName);
+        for (net::Address address : addresses) {
+          auto [path, first] = paths.try_emplace(address, endpoint.nodeName);
+          if (!first) path->second = std::min(path->second, endpoint.nodeName);
+        }
       }
   }
   if (paths_ == paths) return true;

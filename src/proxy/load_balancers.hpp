@@ -6,7 +6,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "api/gen/discovery.hpp"
@@ -23,19 +22,19 @@ inline constexpr std::string_view kLoadBalancerClass = "skiff.io/load-balancer";
 bool is_ours(const api::Service& service);
 
 struct BalancerAddress {
-  std::optional<net::Ipv4> address;  // none: the range is used up
+  std::optional<net::Address> address;  // none: the range is used up
   std::string refused;               // why spec.loadBalancerIP was not heeded; empty: it was
 };
 
-/// Who has which address. Services keep what their status says while they can; wishes go first, then the
+/// Who has which address of the range's family. Services keep what their status says while they can; wishes go first, then the
 /// older Service. Addresses of `reserved` are given to nobody. Pure.
 std::map<client::ObjectKey, BalancerAddress> plan_balancer_addresses(
     std::vector<client::Ref<api::Service>> services, const net::Cidr& range,
-    const std::set<net::Ipv4>& reserved);
+    const std::set<net::Address>& reserved);
 
 struct LoadBalancersSpec {
-  net::Cidr range;
-  std::set<net::Ipv4> reserved;
+  std::vector<net::Cidr> ranges;  // one a family
+  std::set<net::Address> reserved;
 };
 
 /// Writes status.loadBalancer. Construct before Informers::start(), start() after.
@@ -43,7 +42,7 @@ class LoadBalancers {
  public:
   /// By which node clients outside reach an address: only Services that keep to a node's endpoints
   /// (externalTrafficPolicy Local) are named. Called when it changes, on the thread of this object.
-  using Paths = std::map<net::Ipv4, std::string>;
+  using Paths = std::map<net::Address, std::string>;
   using SetPaths = std::function<Status(const Paths&)>;
   struct Parts {
     client::Client& client;
@@ -61,7 +60,10 @@ class LoadBalancers {
  private:
   void run(std::stop_token stop);
   bool settle(const std::vector<client::Ref<api::Service>>& services);
-  Status write(const api::Service& service, const BalancerAddress& given);
+  using Given = std::vector<BalancerAddress>;  // in the order of the Service's families
+  std::map<client::ObjectKey, Given> plan(const std::vector<client::Ref<api::Service>>& services) const;
+  std::string problem_of(const api::Service& service, const Given& given) const;
+  Status write(const api::Service& service, const std::vector<std::string>& addresses);
   bool settle_paths(const std::vector<client::Ref<api::Service>>& services);
 
   Parts parts_;
@@ -71,7 +73,7 @@ class LoadBalancers {
   ChangeCounter changes_;
   std::map<std::string, std::string> told_;  // by the Service's UID: what its owner was told last
   std::optional<Paths> paths_;
-  std::jthread thread_;
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

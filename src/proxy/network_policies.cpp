@@ -1,7 +1,5 @@
 #include "proxy/network_policies.hpp"
 
-#include <pthread.h>
-
 #include "api/pods.hpp"
 #include "base/log.hpp"
 
@@ -16,7 +14,7 @@ constexpr Duration kAdmission = 5s;
 /// Whether policies see no difference.
 bool same_to_policies(const Ref<api::Pod>& a, const Ref<api::Pod>& b) {
   return a && b && a->metadata.uid == b->metadata.uid && a->metadata.labels == b->metadata.labels &&
-         a->spec.nodeName == b->spec.nodeName && a->status.podIP == b->status.podIP &&
+         a->spec.nodeName == b->spec.nodeName && a->status.podIPs == b->status.podIPs &&
          api::is_finished(*a) == api::is_finished(*b);
 }
 
@@ -45,10 +43,10 @@ void NetworkPolicies::watch_changes() {
   });
 }
 
-void NetworkPolicies::add_node(const std::string& name, net::PolicyRules& rules) {
+void NetworkPolicies::add_node(const std::string& name, const std::vector<net::PolicyRules*>& rules) {
   {
     MutexLock lock(mutex_);
-    nodes_[name] = &rules;
+    nodes_[name] = rules;
   }
   changes_.changed();
 }
@@ -58,12 +56,12 @@ void NetworkPolicies::remove_node(const std::string& name) {
   nodes_.erase(name);
 }
 
-Status NetworkPolicies::admit(const std::string& uid, net::Ipv4 address) {
+Status NetworkPolicies::admit(const std::string& uid, const std::vector<net::Address>& addresses) {
   if (!policies_.wait_synced(stopping_.get_token())) return Error(Code::Canceled, "the cluster is stopping");
   if (policies_.list().empty()) return ok();
   {
     MutexLock lock(known_mutex_);
-    known_[uid] = address;
+    known_[uid] = addresses;
     in_force_.erase(uid);
   }
   changes_.changed();
@@ -72,7 +70,8 @@ Status NetworkPolicies::admit(const std::string& uid, net::Ipv4 address) {
   while (!in_force_.contains(uid)) {
     if (stopping_.stop_requested()) return Error(Code::Canceled, "the cluster is stopping");
     if (clock_.now() >= deadline)
-      return error(Code::Timeout, "network policies for {} are not in force", address.str());
+      return error(Code::Timeout, "network policies for {} are not in force",
+                   addresses.empty() ? "nobody" : addresses.front().str());
     clock_.wait(known_mutex_, in_force_changed_, stopping_.get_token(), deadline);
   }
   return ok();
@@ -85,18 +84,12 @@ void NetworkPolicies::forget(const std::string& uid) {
 }
 
 void NetworkPolicies::start() {
-  if (thread_.joinable()) return;
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "net-policies");
-    run(std::move(stop));
-  });
+  worker_.start("net-policies", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void NetworkPolicies::stop() {
   stopping_.request_stop();
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void NetworkPolicies::run(std::stop_token stop) {
@@ -117,11 +110,12 @@ bool NetworkPolicies::settle() {
   bool all = true;
   {
     MutexLock lock(mutex_);
-    for (auto& [name, rules] : nodes_) {
-      Status applied = rules->apply(node_policies(now, name));
-      if (!applied.ok()) log::warning("network-policies", "{}: {}", name, applied.error().message());
-      all = all && applied.ok();
-    }
+    for (auto& [name, families] : nodes_)
+      for (net::PolicyRules* rules : families) {
+        Status applied = rules->apply(node_policies(now, name, rules->family()));
+        if (!applied.ok()) log::warning("network-policies", "{}: {}", name, applied.error().message());
+        all = all && applied.ok();
+      }
   }
   if (!all) return false;
   MutexLock lock(known_mutex_);
@@ -132,7 +126,7 @@ bool NetworkPolicies::settle() {
 }
 
 PolicyView NetworkPolicies::view(std::set<std::string>& seen) {
-  std::map<std::string, net::Ipv4> known;
+  std::map<std::string, std::vector<net::Address>> known;
   {
     MutexLock lock(known_mutex_);
     known = known_;
@@ -144,7 +138,7 @@ PolicyView NetworkPolicies::view(std::set<std::string>& seen) {
   for (const Ref<api::Pod>& pod : pods_.list()) {
     auto address = known.find(pod->metadata.uid);
     std::optional<PolicyPod> made =
-        policy_pod(*pod, address == known.end() ? std::nullopt : std::optional(address->second));
+        policy_pod(*pod, address == known.end() ? std::vector<net::Address>() : address->second);
     if (made) view.pods.push_back(std::move(*made));
     if (address != known.end()) seen.insert(address->first);
   }

@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "client/informer.hpp"
@@ -20,16 +19,16 @@ class NetworkPolicies {
   NetworkPolicies(client::Informers& informers, Clock& clock, std::vector<PolicyPod> services);
   ~NetworkPolicies() { stop(); }
 
-  /// From now on the rules of node `name` are kept; `rules` must live until remove_node() or stop(). Any
+  /// From now on the rules of node `name` are kept, one set a family; `rules` must live until remove_node() or stop(). Any
   /// thread.
-  void add_node(const std::string& name, net::PolicyRules& rules);
+  void add_node(const std::string& name, const std::vector<net::PolicyRules*>& rules);
   /// Returns when nobody uses the node's rules any more. They stay in the kernel.
   void remove_node(const std::string& name);
 
   /// Returns when a new pod's policies are in force, before its first packet. Quick where there are no
   /// policies. Timeout: they could not be applied, or the pod is not known. Any thread.
-  Status admit(const std::string& uid, net::Ipv4 address);
-  /// The pod has its address no more.
+  Status admit(const std::string& uid, const std::vector<net::Address>& addresses);
+  /// The pod has its addresses no more.
   void forget(const std::string& uid);
 
   void start();
@@ -51,12 +50,12 @@ class NetworkPolicies {
   std::stop_source stopping_;
   Mutex known_mutex_;
   CondVar in_force_changed_;
-  std::map<std::string, net::Ipv4> known_
+  std::map<std::string, std::vector<net::Address>> known_
       GUARDED_BY(known_mutex_);                              // addresses that no status says yet, by UID
   std::set<std::string> in_force_ GUARDED_BY(known_mutex_);  // those of `known_` that rules are for
   Mutex mutex_;  // held while rules are written, so that remove_node() can wait for it
-  std::map<std::string, net::PolicyRules*> nodes_ GUARDED_BY(mutex_);
-  std::jthread thread_;
+  std::map<std::string, std::vector<net::PolicyRules*>> nodes_ GUARDED_BY(mutex_);
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

@@ -39,7 +39,8 @@ struct Rule {
 
 class Compiler {
  public:
-  Compiler(const PolicyView& view, const std::string& node) : view_(view), node_(node) {
+  Compiler(const PolicyView& view, const std::string& node, net::Family family)
+      : view_(view), node_(node), family_(family) {
     for (const auto& policy : view.policies) selectors_.push_back(selector_of(policy->spec.podSelector));
   }
 
@@ -47,12 +48,20 @@ class Compiler {
     for (const PolicyPod& pod : view_.pods) {
       if (pod.node != node_) continue;
       net::PodPolicy policy{of(pod, "Ingress"), of(pod, "Egress")};
-      if (policy.ingress || policy.egress) out_.pods[pod.address] = std::move(policy);
+      if (!policy.ingress && !policy.egress) continue;
+      for (net::Address address : of_family(pod)) out_.pods[address] = policy;
     }
     return std::move(out_);
   }
 
  private:
+  std::vector<net::Address> of_family(const PolicyPod& pod) const {
+    std::vector<net::Address> addresses;
+    for (net::Address address : pod.addresses)
+      if (address.family == family_) addresses.push_back(address);
+    return addresses;
+  }
+
   std::optional<std::vector<PolicyAllow>> of(const PolicyPod& pod, const char* direction) {
     std::optional<std::vector<PolicyAllow>> allows;
     bool ingress = std::string_view(direction) == "Ingress";
@@ -98,10 +107,10 @@ class Compiler {
     allows.push_back(std::move(allow));
   }
 
-  static void add_block(PolicyAllow& allow, const api::NetworkPolicyPeer& peer) {
+  void add_block(PolicyAllow& allow, const api::NetworkPolicyPeer& peer) const {
     if (!peer.ipBlock) return;
     Result<net::Cidr> block = net::parse_cidr(peer.ipBlock->cidr);
-    if (!block.ok()) return;  // of the other family
+    if (!block.ok() || block.value().family() != family_) return;
     std::vector<net::Cidr> except;
     for (const std::string& text : peer.ipBlock->except)
       if (Result<net::Cidr> hole = net::parse_cidr(text); hole.ok()) except.push_back(hole.value());
@@ -141,12 +150,13 @@ class Compiler {
   /// A named port out of a pod is another number at each peer: peers are told apart by it.
   void add_named_peers(std::vector<PolicyAllow>& allows, const std::string& id, const Rule& rule,
                        const api::NetworkPolicy& policy, const api::NetworkPolicyPort& wanted) {
-    std::map<PortRange, std::set<net::Ipv4>> by_port;
+    std::map<PortRange, std::set<net::Address>> by_port;
     for (const PolicyPod& pod : view_.pods) {
       std::vector<PortRange> ports;
       add_named(ports, wanted, pod);
       if (ports.empty() || !(rule.peers.empty() || is_peer(pod, rule, policy))) continue;
-      for (const PortRange& port : ports) by_port[port].insert(pod.address);
+      for (const PortRange& port : ports)
+        for (net::Address address : of_family(pod)) by_port[port].insert(address);
     }
     for (auto& [port, addresses] : by_port) {
       std::string name = fmt::format("{}/{}/{}", id, net::to_string(port.protocol), port.first);
@@ -160,9 +170,10 @@ class Compiler {
                                [](const auto& peer) { return peer.podSelector || peer.namespaceSelector; });
     if (!selects) return "";
     if (out_.sets.contains(id)) return id;
-    std::set<net::Ipv4>& addresses = out_.sets[id];
+    std::set<net::Address>& addresses = out_.sets[id];
     for (const PolicyPod& pod : view_.pods)
-      if (is_peer(pod, rule, policy)) addresses.insert(pod.address);
+      if (is_peer(pod, rule, policy))
+        for (net::Address address : of_family(pod)) addresses.insert(address);
     return id;
   }
 
@@ -178,28 +189,26 @@ class Compiler {
 
   const PolicyView& view_;
   const std::string& node_;
+  const net::Family family_;
   std::vector<api::Selector> selectors_;  // of the policies
   net::NodePolicies out_;
 };
 
 }  // namespace
 
-std::optional<PolicyPod> policy_pod(const api::Pod& pod, std::optional<net::Ipv4> address) {
+std::optional<PolicyPod> policy_pod(const api::Pod& pod, std::vector<net::Address> addresses) {
   if (pod.spec.hostNetwork || api::is_finished(pod)) return std::nullopt;
-  if (!address) {
-    Result<net::Ipv4> known = net::parse_ipv4(pod.status.podIP);
-    if (!known.ok()) return std::nullopt;
-    address = known.value();
-  }
-  PolicyPod made{pod.metadata.namespace_, pod.spec.nodeName, pod.metadata.labels, *address, {}};
+  if (addresses.empty()) addresses = pod_addresses(pod);
+  if (addresses.empty()) return std::nullopt;
+  PolicyPod made{pod.metadata.namespace_, pod.spec.nodeName, pod.metadata.labels, std::move(addresses), {}};
   for (const api::Container& container : pod.spec.initContainers)
     if (api::is_sidecar(container)) add_ports(container, made.ports);
   for (const api::Container& container : pod.spec.containers) add_ports(container, made.ports);
   return made;
 }
 
-net::NodePolicies node_policies(const PolicyView& view, const std::string& node) {
-  return Compiler(view, node).run();
+net::NodePolicies node_policies(const PolicyView& view, const std::string& node, net::Family family) {
+  return Compiler(view, node, family).run();
 }
 
 }  // namespace skiff::proxy

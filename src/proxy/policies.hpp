@@ -17,7 +17,7 @@ namespace skiff::proxy {
 struct PolicyPod {
   std::string namespace_, node;
   std::map<std::string, std::string> labels;
-  net::Ipv4 address;
+  std::vector<net::Address> addresses;  // one a family
   struct Port {
     std::string name;
     net::Protocol protocol;
@@ -26,9 +26,9 @@ struct PolicyPod {
   std::vector<Port> ports;  // those with a name
 };
 
-/// nullopt: it has no address of its own (yet), or will not use it any more. `address` is for a pod whose
-/// status does not say it yet.
-std::optional<PolicyPod> policy_pod(const api::Pod& pod, std::optional<net::Ipv4> address = std::nullopt);
+/// nullopt: it has no address of its own (yet), or will not use it any more. `addresses` are for a pod
+/// whose status does not say them yet.
+std::optional<PolicyPod> policy_pod(const api::Pod& pod, std::vector<net::Address> addresses = {});
 
 struct PolicyView {
   std::vector<client::Ref<api::NetworkPolicy>> policies;
@@ -36,6 +36,6 @@ struct PolicyView {
   std::map<std::string, std::map<std::string, std::string>> namespaces;  // their labels
 };
 
-net::NodePolicies node_policies(const PolicyView& view, const std::string& node);
+net::NodePolicies node_policies(const PolicyView& view, const std::string& node, net::Family family);
 
 }  // namespace skiff::proxy

@@ -1,7 +1,5 @@
 #include "proxy/service_proxy.hpp"
 
-#include <pthread.h>
-
 #include "base/log.hpp"
 
 namespace skiff::proxy {
@@ -76,10 +74,10 @@ void ServiceProxy::mark_service(const client::ObjectKey& key) {
   changes_.changed();
 }
 
-void ServiceProxy::add_node(const std::string& name, net::ServiceRules& rules) {
+void ServiceProxy::add_node(const std::string& name, const std::vector<net::ServiceRules*>& rules) {
   {
     MutexLock lock(mutex_);
-    nodes_[name] = {.rules = &rules};
+    nodes_[name] = {.rules = rules};
   }
   changes_.changed();
 }
@@ -90,17 +88,11 @@ void ServiceProxy::remove_node(const std::string& name) {
 }
 
 void ServiceProxy::start() {
-  if (thread_.joinable()) return;
-  thread_ = std::jthread([this](std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "service-proxy");
-    run(std::move(stop));
-  });
+  worker_.start("service-proxy", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void ServiceProxy::stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
+  worker_.stop();
 }
 
 void ServiceProxy::run(std::stop_token stop) {
@@ -137,8 +129,15 @@ bool ServiceProxy::apply(const Dirty& dirty) {
 Status ServiceProxy::apply_to(const std::string& name, ProxiedNode& node, const Dirty& dirty) {
   NodePlace place{name, zone_of(nodes_informer_.get({"", name}))};
   bool whole = node.whole || place.zone != node.zone;
-  if (!whole) return dirty.empty() ? ok() : node.rules->change(groups_of(dirty, place));
-  TRY(node.rules->replace(groups_of(everything(), place)));
+  if (!whole && dirty.empty()) return ok();
+  for (net::ServiceRules* rules : node.rules) {
+    place.family = rules->family();
+    if (whole)
+      TRY(rules->replace(groups_of(everything(), place)));
+    else
+      TRY(rules->change(groups_of(dirty, place)));
+  }
+  if (!whole) return ok();
   node.whole = false;
   node.zone = place.zone;
   return ok();
@@ -160,7 +159,7 @@ net::RuleGroups ServiceProxy::groups_of(const Dirty& dirty, const NodePlace& pla
   }
   for (const client::ObjectKey& key : dirty.pods) {
     std::vector<net::ServiceRule>& rules = groups["pod " + key.str()];
-    if (client::Ref<api::Pod> pod = pods_.get(key)) rules = host_port_rules(*pod, place.name);
+    if (client::Ref<api::Pod> pod = pods_.get(key)) rules = host_port_rules(*pod, place);
   }
   return groups;
 }

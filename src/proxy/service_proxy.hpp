@@ -5,7 +5,6 @@
 #include <map>
 #include <set>
 #include <string>
-#include <thread>
 
 #include "api/gen/nodes.hpp"
 #include "client/informer.hpp"
@@ -21,9 +20,9 @@ class ServiceProxy {
   ServiceProxy(client::Informers& informers, Clock& clock);
   ~ServiceProxy() { stop(); }
 
-  /// From now on the rules of node `name` are kept; `rules` must live until remove_node() or stop(). Any
-  /// thread.
-  void add_node(const std::string& name, net::ServiceRules& rules);
+  /// From now on the rules of node `name` are kept, one set a family; `rules` must live until remove_node() or
+  /// stop(). Any thread.
+  void add_node(const std::string& name, const std::vector<net::ServiceRules*>& rules);
   /// Returns when nobody uses the node's rules any more. They stay in the kernel.
   void remove_node(const std::string& name);
 
@@ -39,7 +38,7 @@ class ServiceProxy {
     bool empty() const { return services.empty() && pods.empty(); }
   };
   struct ProxiedNode {
-    net::ServiceRules* rules;
+    std::vector<net::ServiceRules*> rules;
     bool whole = true;  // all rules are to be written, not only those that changed
     std::string zone;   // as of the last time
   };
@@ -62,7 +61,7 @@ class ServiceProxy {
   Dirty dirty_ GUARDED_BY(dirty_mutex_);
   Mutex mutex_;  // held while rules are written, so that remove_node() can wait for it
   std::map<std::string, ProxiedNode> nodes_ GUARDED_BY(mutex_);
-  std::jthread thread_;
+  Worker worker_;
 };
 
 }  // namespace skiff::proxy

@@ -13,26 +13,35 @@ using client::Ref;
 
 constexpr std::uint32_t kDefaultAffinity = 10800;
 
-void add_address(std::vector<net::Frontend>& frontends, const std::string& text, std::int32_t port) {
-  // Headless services ("None") and IPv6 addresses have no rules.
-  Result<net::Ipv4> address = net::parse_ipv4(text);
-  if (address.ok()) frontends.push_back({address.value(), static_cast<std::uint16_t>(port)});
-}
+/// Catches at an address of one family.
+class Catcher {
+ public:
+  Catcher(net::Family family, std::int32_t port) : family_(family), port_(static_cast<std::uint16_t>(port)) {}
+  void add(std::vector<net::Frontend>& frontends, const std::string& text) const {
+    // Headless services ("None") have no rules.
+    Result<net::Address> address = net::parse_address(text);
+    if (address.ok() && address.value().family == family_) frontends.push_back({address.value(), port_});
+  }
+
+ private:
+  const net::Family family_;
+  const std::uint16_t port_;
+};
 
 /// Where a service's port is caught: by clients inside, by clients outside, at its load balancer.
 struct Frontends {
   std::vector<net::Frontend> internal, external, balancer;
 };
 
-Frontends frontends_of(const api::Service& service, const api::ServicePort& port) {
+Frontends frontends_of(const api::Service& service, const api::ServicePort& port, net::Family family) {
   Frontends frontends;
+  const Catcher at(family, port.port);
   std::vector<std::string> addresses = service.spec.clusterIPs;
   if (addresses.empty()) addresses.push_back(service.spec.clusterIP);
-  for (const std::string& address : addresses) add_address(frontends.internal, address, port.port);
-  for (const std::string& address : service.spec.externalIPs)
-    add_address(frontends.external, address, port.port);
+  for (const std::string& address : addresses) at.add(frontends.internal, address);
+  for (const std::string& address : service.spec.externalIPs) at.add(frontends.external, address);
   for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
-    if (ingress.ipMode != "Proxy") add_address(frontends.balancer, ingress.ip, port.port);
+    if (ingress.ipMode != "Proxy") at.add(frontends.balancer, ingress.ip);
   if (port.nodePort != 0)
     frontends.external.push_back({std::nullopt, static_cast<std::uint16_t>(port.nodePort)});
   return frontends;
@@ -55,16 +64,16 @@ void add_candidates(std::vector<Candidate>& candidates, const api::EndpointSlice
     }
     if (!ready && !(serving && terminating)) continue;
     for (const std::string& text : endpoint.addresses)
-      if (Result<net::Ipv4> address = net::parse_ipv4(text); address.ok())
+      if (Result<net::Address> address = net::parse_address(text); address.ok())
         candidates.push_back({{address.value(), static_cast<std::uint16_t>(port)}, &endpoint, ready});
   }
 }
 
-std::vector<Candidate> candidates_of(const Slices& slices, const api::ServicePort& wanted) {
+std::vector<Candidate> candidates_of(const Slices& slices, const api::ServicePort& wanted, net::Family family) {
   std::vector<Candidate> candidates;
   for (const Ref<api::EndpointSlice>& slice : slices)
     for (const api::DiscoveryEndpointPort& port : slice->ports)
-      if (slice->addressType == "IPv4" && port.name.value_or("") == wanted.name &&
+      if (slice->addressType == net::to_string(family) && port.name.value_or("") == wanted.name &&
           port.protocol == wanted.protocol && port.port)
         add_candidates(candidates, *slice, *port.port);
   return candidates;
@@ -136,8 +145,8 @@ void add_port(std::vector<net::ServiceRule>& rules, const api::Service& service,
   bool external_local = service.spec.externalTrafficPolicy == "Local";
   std::vector<net::Endpoint> anywhere = usable(near(candidates, node));
   std::vector<net::Endpoint> local = usable(on_node(candidates, node.name));
-  Frontends frontends = frontends_of(service, port);
-  std::vector<net::Cidr> sources = balancer_sources(service);
+  Frontends frontends = frontends_of(service, port, node.family);
+  std::vector<net::Cidr> sources = balancer_sources(service, node.family);
   if (sources.empty()) append(frontends.external, std::exchange(frontends.balancer, {}));
   if (!internal_local && !external_local) append(frontends.internal, std::exchange(frontends.external, {}));
   net::ServiceRule rule{
@@ -163,24 +172,26 @@ void add_port(std::vector<net::ServiceRule>& rules, const api::Service& service,
   }
 }
 
-void add_host_ports(std::vector<net::ServiceRule>& rules, const api::Pod& pod,
-                    const api::Container& container) {
-  Result<net::Ipv4> address = net::parse_ipv4(pod.status.podIP);
-  if (!address.ok()) return;
+void add_host_ports(std::vector<net::ServiceRule>& rules, const api::Pod& pod, const api::Container& container,
+                    net::Family family) {
+  std::vector<net::Address> addresses = pod_addresses(pod);
+  auto address = std::find_if(addresses.begin(), addresses.end(),
+                              [&](const net::Address& one) { return one.family == family; });
+  if (address == addresses.end()) return;
   for (const api::ContainerPort& port : container.ports) {
     if (port.hostPort == 0) continue;
     net::Frontend frontend{std::nullopt, static_cast<std::uint16_t>(port.hostPort)};
-    if (!port.hostIP.empty() && port.hostIP != "0.0.0.0") {
-      Result<net::Ipv4> host = net::parse_ipv4(port.hostIP);
+    if (!port.hostIP.empty() && port.hostIP != "0.0.0.0" && port.hostIP != "::") {
+      Result<net::Address> host = net::parse_address(port.hostIP);
       // Loopback addresses cannot be translated: the reply would have no way back.
-      if (!host.ok() || host.value().value >> 24 == 127) continue;
+      if (!host.ok() || host.value().family != family || host.value().is_loopback()) continue;
       frontend.address = host.value();
     }
     rules.push_back({.id = fmt::format("hostport/{}/{}:{}/{}", pod.metadata.uid, port.hostIP, port.hostPort,
                                        port.protocol),
                      .protocol = protocol_of(port.protocol),
                      .frontends = {frontend},
-                     .backends = {{address.value(), static_cast<std::uint16_t>(port.containerPort)}}});
+                     .backends = {{*address, static_cast<std::uint16_t>(port.containerPort)}}});
   }
 }
 
@@ -201,32 +212,63 @@ std::vector<net::ServiceRule> service_rules(const api::Service& service, const S
   std::vector<net::ServiceRule> rules;
   if (service.spec.type == "ExternalName") return rules;
   for (const api::ServicePort& port : service.spec.ports)
-    add_port(rules, service, port, candidates_of(slices, port), node);
+    add_port(rules, service, port, candidates_of(slices, port, node.family), node);
   return rules;
 }
 
-std::vector<net::Endpoint> port_endpoints(const Slices& slices, const api::ServicePort& port) {
-  return usable(candidates_of(slices, port));
+std::vector<net::Endpoint> port_endpoints(const api::Service& service, const Slices& slices,
+                                          const api::ServicePort& port) {
+  return usable(candidates_of(slices, port, families_of(service).front()));
 }
 
-std::vector<net::ServiceRule> host_port_rules(const api::Pod& pod, const std::string& node) {
+std::vector<net::ServiceRule> host_port_rules(const api::Pod& pod, const NodePlace& node) {
   std::vector<net::ServiceRule> rules;
-  if (pod.spec.nodeName != node || pod.spec.hostNetwork || api::is_finished(pod)) return rules;
+  if (pod.spec.nodeName != node.name || pod.spec.hostNetwork || api::is_finished(pod)) return rules;
   for (const api::Container& container : pod.spec.initContainers)
-    if (api::is_sidecar(container)) add_host_ports(rules, pod, container);
-  for (const api::Container& container : pod.spec.containers) add_host_ports(rules, pod, container);
+    if (api::is_sidecar(container)) add_host_ports(rules, pod, container, node.family);
+  for (const api::Container& container : pod.spec.containers) add_host_ports(rules, pod, container, node.family);
   return rules;
 }
 
-std::vector<net::Cidr> balancer_sources(const api::Service& service) {
+std::vector<net::Cidr> balancer_sources(const api::Service& service, net::Family family) {
   std::vector<net::Cidr> ranges;
+  bool others = false;  // let in those of the other family only
   for (std::string text : service.spec.loadBalancerSourceRanges) {
     text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
     Result<net::Cidr> range = net::parse_cidr(text);
-    if (range.ok() && range.value().length == 0) return {};
-    if (range.ok()) ranges.push_back(range.value());
+    if (!range.ok()) continue;
+    others = others || range.value().family() != family;
+    if (range.value().family() != family) continue;
+    if (range.value().length == 0) return {};
+    ranges.push_back(range.value());
   }
+  // The kernel takes no ranges that overlap: of two that do, one is within the other.
+  std::sort(ranges.begin(), ranges.end());
+  std::vector<net::Cidr> apart;
+  for (const net::Cidr& range : ranges)
+    if (apart.empty() || !apart.back().overlaps(range)) apart.push_back(range);
+  ranges = std::move(apart);
+  // The unspecified address is nobody's.
+  if (ranges.empty() && others) ranges.push_back({net::Address::any(family), sys::bits_of(family)});
   return ranges;
+}
+
+std::vector<net::Family> families_of(const api::Service& service) {
+  std::vector<net::Family> families;
+  for (const std::string& family : service.spec.ipFamilies)
+    families.push_back(family == "IPv6" ? net::Family::V6 : net::Family::V4);
+  if (families.empty()) families.push_back(net::Family::V4);
+  return families;
+}
+
+std::vector<net::Address> pod_addresses(const api::Pod& pod) {
+  std::vector<net::Address> addresses;
+  auto add = [&](const std::string& text) {
+    if (Result<net::Address> address = net::parse_address(text); address.ok()) addresses.push_back(address.value());
+  };
+  for (const api::PodIP& one : pod.status.podIPs) add(one.ip);
+  if (addresses.empty()) add(pod.status.podIP);
+  return addresses;
 }
 
 size_t local_endpoints(const Slices& slices, const std::string& node) {
@@ -234,7 +276,7 @@ size_t local_endpoints(const Slices& slices, const std::string& node) {
   for (const Ref<api::EndpointSlice>& slice : slices)
     for (const api::Endpoint& endpoint : slice->endpoints) {
       bool ready = !endpoint.conditions || endpoint.conditions->ready.value_or(true);
-      if (ready && endpoint.nodeName == node)
+      if (ready && endpoint.nodeName == node && slice->addressType == slices.front()->addressType)
         addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
     }
   return addresses.size();

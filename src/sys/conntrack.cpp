@@ -45,26 +45,29 @@ T number(std::string_view data) {
 }
 
 struct Tuple {
-  std::uint32_t source = 0, destination = 0;
+  Address source, destination;
   std::uint16_t source_port = 0, destination_port = 0;
   std::uint8_t protocol = 0;
 };
 
 Tuple read_tuple(std::string_view data) {
   std::string_view address = attribute(data, CTA_TUPLE_IP), protocol = attribute(data, CTA_TUPLE_PROTO);
-  return {ntohl(number<std::uint32_t>(attribute(address, CTA_IP_V4_SRC))),
-          ntohl(number<std::uint32_t>(attribute(address, CTA_IP_V4_DST))),
+  auto either = [&](int v4, int v6) {
+    std::string_view bytes = attribute(address, v4);
+    return Address::from_bytes(bytes.empty() ? attribute(address, v6) : bytes);
+  };
+  return {either(CTA_IP_V4_SRC, CTA_IP_V6_SRC), either(CTA_IP_V4_DST, CTA_IP_V6_DST),
           ntohs(number<std::uint16_t>(attribute(protocol, CTA_PROTO_SRC_PORT))),
           ntohs(number<std::uint16_t>(attribute(protocol, CTA_PROTO_DST_PORT))),
           number<std::uint8_t>(attribute(protocol, CTA_PROTO_NUM))};
 }
 
-std::string message(int type, int flags, std::string_view attributes) {
+std::string message(Family family_asked, int type, int flags, std::string_view attributes) {
   nlmsghdr header{};
   header.nlmsg_len = static_cast<std::uint32_t>(kHead + attributes.size());
   header.nlmsg_type = static_cast<std::uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type);
   header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-  nfgenmsg family{.nfgen_family = AF_INET, .version = NFNETLINK_V0, .res_id = 0};
+  nfgenmsg family{.nfgen_family = static_cast<unsigned char>(family_asked == Family::V6 ? AF_INET6 : AF_INET), .version = NFNETLINK_V0, .res_id = 0};
   std::string bytes(kHead, '\0');
   memcpy(bytes.data(), &header, sizeof header);
   memcpy(bytes.data() + NLMSG_HDRLEN, &family, sizeof family);
@@ -108,9 +111,10 @@ Result<UniqueFd> open_socket() {
 
 }  // namespace
 
-Status remove_udp_flows(const UniqueFd& network, const std::function<bool(const Flow&)>& stale) {
+Status remove_udp_flows(const UniqueFd& network, Family family,
+                        const std::function<bool(const Flow&)>& stale) {
   TRY_ASSIGN(UniqueFd socket, in_network(network, open_socket));
-  TRY(send(socket, message(IPCTNL_MSG_CT_GET, NLM_F_DUMP, {})));
+  TRY(send(socket, message(family, IPCTNL_MSG_CT_GET, NLM_F_DUMP, {})));
   std::vector<std::string> doomed;  // the attribute that names the flow
   TRY(receive(socket, [&](std::string_view attributes) {
     std::string_view whole;
@@ -120,7 +124,7 @@ Status remove_udp_flows(const UniqueFd& network, const std::function<bool(const 
     if (original.protocol == IPPROTO_UDP && stale(flow)) doomed.emplace_back(whole);
   }));
   for (const std::string& tuple : doomed) {
-    TRY(send(socket, message(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, tuple)));
+    TRY(send(socket, message(family, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, tuple)));
     TRY(receive(socket, [](std::string_view) {}));
   }
   return ok();

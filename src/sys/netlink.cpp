@@ -1,6 +1,5 @@
 #include "sys/netlink.hpp"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -20,10 +19,9 @@ namespace {
 constexpr unsigned char kOurProtocol = RTPROT_STATIC;
 constexpr size_t kReceiveBuffer = 64 << 10;
 
-std::string text(const Prefix& prefix) {
-  std::uint32_t a = prefix.address;
-  return fmt::format("{}.{}.{}.{}/{}", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255, prefix.length);
-}
+std::string text(const Prefix& prefix) { return fmt::format("{}/{}", prefix.address.str(), prefix.length); }
+
+constexpr unsigned char kernel_family(Family family) { return family == Family::V6 ? AF_INET6 : AF_INET; }
 
 /// Calls `each(type, data)` for every attribute that lies wholly within the payload.
 template <class Each>
@@ -45,7 +43,6 @@ std::uint32_t number(std::string_view data) {
   if (data.size() >= sizeof value) memcpy(&value, data.data(), sizeof value);
   return value;
 }
-std::uint32_t address(std::string_view data) { return ntohl(number(data)); }
 std::string name(std::string_view data) { return std::string(data.substr(0, data.find('\0'))); }
 
 template <class Header>
@@ -87,7 +84,10 @@ class Netlink::Request {
   }
   void add(int type, const std::string& value) { add(type, value.c_str(), value.size() + 1); }
   void add_number(int type, std::uint32_t value) { add(type, &value, sizeof value); }
-  void add_address(int type, std::uint32_t value) { add_number(type, htonl(value)); }
+  void add_address(int type, const Address& address) {
+    std::string bytes = address.bytes();
+    add(type, bytes.data(), bytes.size());
+  }
 
   /// Runs `fill` with everything it adds inside attribute `type`.
   template <class Fill>
@@ -236,7 +236,7 @@ Status Netlink::remove_link(const std::string& name) {
 }
 
 Result<std::vector<LinkAddress>> Netlink::addresses() {
-  Request request(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{.ifa_family = AF_INET});
+  Request request(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{.ifa_family = AF_UNSPEC});
   std::vector<LinkAddress> found;
   TRY(dump(request, [&](const char* payload, size_t size) {
     if (size < sizeof(ifaddrmsg)) return;
@@ -244,16 +244,19 @@ Result<std::vector<LinkAddress>> Netlink::addresses() {
     memcpy(&info, payload, sizeof info);
     LinkAddress entry{.link = static_cast<int>(info.ifa_index), .prefix = {.length = info.ifa_prefixlen}};
     each_attribute(after<ifaddrmsg>(payload), size - sizeof info, [&](int type, std::string_view data) {
-      if (type == IFA_LOCAL) entry.prefix.address = address(data);
+      // IPv6 has the first of them only on links between two.
+      bool ours = type == IFA_LOCAL || (type == IFA_ADDRESS && info.ifa_family == AF_INET6);
+      if (ours) entry.prefix.address = Address::from_bytes(data);
     });
-    found.push_back(entry);
+    if (info.ifa_family == AF_INET || info.ifa_family == AF_INET6) found.push_back(entry);
   }));
   return found;
 }
 
 Status Netlink::address_request(const LinkAddress& entry, bool add) {
-  ifaddrmsg info{.ifa_family = AF_INET,
+  ifaddrmsg info{.ifa_family = kernel_family(entry.prefix.address.family),
                  .ifa_prefixlen = static_cast<unsigned char>(entry.prefix.length),
+                 .ifa_flags = entry.prefix.address.is_v6() ? static_cast<unsigned char>(IFA_F_NODAD) : static_cast<unsigned char>(0),
                  .ifa_index = static_cast<unsigned>(entry.link)};
   Request request(add ? RTM_NEWADDR : RTM_DELADDR, NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0), info);
   request.add_address(IFA_LOCAL, entry.prefix.address);
@@ -274,41 +277,47 @@ Status Netlink::remove_address(const LinkAddress& entry) {
 }
 
 Result<std::vector<Route>> Netlink::routes() {
-  Request request(RTM_GETROUTE, NLM_F_DUMP, rtmsg{.rtm_family = AF_INET});
   std::vector<Route> found;
-  TRY(dump(request, [&](const char* payload, size_t size) {
-    if (size < sizeof(rtmsg)) return;
-    rtmsg info;
-    memcpy(&info, payload, sizeof info);
-    if (info.rtm_table != RT_TABLE_MAIN) return;
-    Route route{.destination = {.length = info.rtm_dst_len}, .unreachable = info.rtm_type == RTN_UNREACHABLE};
-    each_attribute(after<rtmsg>(payload), size - sizeof info, [&](int type, std::string_view data) {
-      if (type == RTA_DST) route.destination.address = address(data);
-      if (type == RTA_OIF) route.link = static_cast<int>(number(data));
-      if (type == RTA_GATEWAY) route.gateway = address(data);
-      if (type == RTA_PREFSRC) route.source = address(data);
-      if (type == RTA_PRIORITY) route.metric = number(data);
-    });
-    found.push_back(route);
-  }));
+  TRY(add_routes(Family::V4, found));
+  TRY(add_routes(Family::V6, found));
   return found;
 }
 
+Status Netlink::add_routes(Family family, std::vector<Route>& found) {
+  Request request(RTM_GETROUTE, NLM_F_DUMP, rtmsg{.rtm_family = kernel_family(family)});
+  return dump(request, [&](const char* payload, size_t size) {
+    if (size < sizeof(rtmsg)) return;
+    rtmsg info;
+    memcpy(&info, payload, sizeof info);
+    // A kernel without IPv6 answers with all it has.
+    if (info.rtm_table != RT_TABLE_MAIN || info.rtm_family != kernel_family(family)) return;
+    Route route{.destination = {Address::any(family), info.rtm_dst_len}, .unreachable = info.rtm_type == RTN_UNREACHABLE};
+    each_attribute(after<rtmsg>(payload), size - sizeof info, [&](int type, std::string_view data) {
+      if (type == RTA_DST) route.destination.address = Address::from_bytes(data);
+      if (type == RTA_OIF) route.link = static_cast<int>(number(data));
+      if (type == RTA_GATEWAY) route.gateway = Address::from_bytes(data);
+      if (type == RTA_PREFSRC) route.source = Address::from_bytes(data);
+      if (type == RTA_PRIORITY) route.metric = number(data);
+    });
+    found.push_back(route);
+  });
+}
+
 Status Netlink::route_request(const Route& route, bool add) {
-  bool direct = route.gateway == 0 && !route.unreachable;
-  rtmsg info{.rtm_family = AF_INET,
+  bool direct = !route.gateway && !route.unreachable;
+  rtmsg info{.rtm_family = kernel_family(route.destination.address.family),
              .rtm_dst_len = static_cast<unsigned char>(route.destination.length),
              .rtm_table = RT_TABLE_MAIN,
              .rtm_protocol = kOurProtocol,
              .rtm_scope = static_cast<unsigned char>(direct ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE),
              .rtm_type = static_cast<unsigned char>(route.unreachable ? RTN_UNREACHABLE : RTN_UNICAST),
-             .rtm_flags = route.gateway != 0 ? static_cast<unsigned>(RTNH_F_ONLINK) : 0U};
+             .rtm_flags = route.gateway ? static_cast<unsigned>(RTNH_F_ONLINK) : 0U};
   int flags = NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
   Request request(add ? RTM_NEWROUTE : RTM_DELROUTE, flags, info);
   if (route.destination.length > 0) request.add_address(RTA_DST, route.destination.address);
   if (route.link != 0) request.add_number(RTA_OIF, static_cast<std::uint32_t>(route.link));
-  if (route.gateway != 0) request.add_address(RTA_GATEWAY, route.gateway);
-  if (route.source != 0) request.add_address(RTA_PREFSRC, route.source);
+  if (route.gateway) request.add_address(RTA_GATEWAY, *route.gateway);
+  if (route.source) request.add_address(RTA_PREFSRC, *route.source);
   if (route.metric != 0) request.add_number(RTA_PRIORITY, route.metric);
   return change(request, fmt::format("{} route {}", add ? "add" : "remove", text(route.destination)));
 }

@@ -1,19 +1,24 @@
 #pragma once
 // Links, addresses and routes of one network namespace (rtnetlink). The socket belongs to the namespace it
-// was opened in and works from any thread, one call at a time. Addresses are IPv4 in host byte order.
+// was opened in and works from any thread, one call at a time. IPv4 and IPv6 alike.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "sys/address.hpp"
 
 namespace skiff::sys {
 
 struct Prefix {
-  std::uint32_t address = 0;
+  Address address;
   int length = 32;
+
+  static Prefix single(Address address) { return {address, bits_of(address.family)}; }
+  static Prefix everything(Family family) { return {Address::any(family), 0}; }
 };
 
 struct Link {
@@ -31,9 +36,9 @@ struct LinkAddress {
 
 struct Route {
   Prefix destination;
-  int link = 0;               // 0: none (unreachable routes)
-  std::uint32_t gateway = 0;  // taken to be on the link, whatever its addresses are
-  std::uint32_t source = 0;   // the address that local connections come from
+  int link = 0;  // 0: none (unreachable routes)
+  std::optional<Address> gateway{};  // taken to be on the link, whatever its addresses are
+  std::optional<Address> source{};   // the address that local connections come from
   std::uint32_t metric = 0;
   bool unreachable = false;
 };
@@ -59,10 +64,11 @@ class Netlink {
   Status remove_link(const std::string& name);  // a missing link is fine
 
   Result<std::vector<LinkAddress>> addresses();
-  Status add_address(const LinkAddress& address);     // an existing one is fine
+  /// An existing one is fine. Nobody is asked whether he has it too: ours are our own.
+  Status add_address(const LinkAddress& address);
   Status remove_address(const LinkAddress& address);  // a missing one is fine
 
-  /// Of the main table.
+  /// Of the main table, both families.
   Result<std::vector<Route>> routes();
   Status replace_route(const Route& route);
   Status remove_route(const Route& route);  // a missing one is fine
@@ -76,6 +82,7 @@ class Netlink {
   /// Sends a dump request and calls `each` with every message's payload.
   template <class Each>
   Status dump(Request& request, Each&& each);
+  Status add_routes(Family family, std::vector<Route>& found);
   Status route_request(const Route& route, bool add);
   Status address_request(const LinkAddress& address, bool add);
 

@@ -26,7 +26,7 @@ namespace {
 constexpr std::uint32_t kEndpoints = 5;
 constexpr int kChanges = 200, kConnections = 2000;
 const Cidr kServices = parse_cidr("10.96.0.0/12").value();
-const Ipv4 kServer = parse_ipv4("10.0.0.1").value();
+const Address kServer = parse_address("10.0.0.1").value();
 constexpr std::uint16_t kPort = 8080;
 
 template <class T>
@@ -57,7 +57,7 @@ std::vector<ServiceRule> service(std::uint32_t index, bool real) {
   ServiceRule rule{.id = std::to_string(index), .frontends = {{kServices.at(index + 100), 80}}};
   for (std::uint32_t i = 0; i < kEndpoints; ++i)
     rule.backends.push_back(
-        {real ? kServer : Ipv4{parse_ipv4("10.200.0.0").value().value + index * 8 + i}, kPort});
+        {real ? kServer : Address{parse_address("10.200.0.0").value().value + index * 8 + i}, kPort});
   return {rule};
 }
 

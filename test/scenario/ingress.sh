@@ -139,6 +139,54 @@ k delete secret site >/dev/null
 told() { k get events --field-selector reason=CertificateUnavailable -o 'jsonpath={.items[*].message}' | grep -q "Secret default/site does not exist"; }
 eventually 5 "a Secret that went is an event" told
 
+# HTTP/2: to clients by TLS and by its preface, to servers that say so; a request of each that goes through itself.
+version() { curl -sk --max-time 5 -o /dev/null -w '%{http_version} %{http_code}' "$@"; }
+check "HTTP/2 over TLS" "$(version --http2 --resolve shop.example.com:443:127.0.0.1 https://shop.example.com/version)" "2 200"
+check "HTTP/1 where the client wants no other" "$(version --http1.1 --resolve shop.example.com:443:127.0.0.1 https://shop.example.com/version)" "1.1 200"
+check "HTTP/2 without TLS" "$(version --http2-prior-knowledge -H 'Host: shop.example.com' http://127.0.0.1/version)" "2 200"
+check "what it says" "$(fetch --http2-prior-knowledge -H 'Host: shop.example.com' http://127.0.0.1/version)" 2.0
+check "a body" "$(head -c 300000 /dev/zero | version --http2-prior-knowledge -H 'Host: api.example.com' --data-binary @- http://127.0.0.1/v2/version)" "2 413"
+at=$(address)
+k apply -f - >/dev/null <<Y || fail "h2c backends"
+apiVersion: v1
+kind: Service
+metadata: {name: h2c}
+spec: {ports: [{name: http, port: 80, appProtocol: kubernetes.io/h2c}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: h2c-1, labels: {kubernetes.io/service-name: h2c}}
+addressType: IPv4
+ports: [{name: http, port: 80, appProtocol: kubernetes.io/h2c}]
+endpoints: [{addresses: ["$at"]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: grpc}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: grpc-1, labels: {kubernetes.io/service-name: grpc}}
+addressType: IPv4
+ports: [{name: http, port: 80}]
+endpoints: [{addresses: ["$at"]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: h2c, annotations: {nginx.ingress.kubernetes.io/upstream-vhost: shop.example.com}}
+spec: {rules: [{host: h2c.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: h2c, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: grpc, annotations: {nginx.ingress.kubernetes.io/upstream-vhost: shop.example.com, nginx.ingress.kubernetes.io/backend-protocol: GRPC}}
+spec: {rules: [{host: grpc.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: grpc, port: {number: 80}}}}]}}]}
+Y
+for host in h2c grpc; do
+  eventually 5 "a server of HTTP/2 ($host)" answers 127.0.0.1 $host.example.com /version 2.0
+  check "from a client of HTTP/2 ($host)" "$(version --http2-prior-knowledge -H "Host: $host.example.com" http://127.0.0.1/version)" "2 200"
+done
+
 # Pods are replaced while requests come: three ways in, none of them may fail.
 port=$(node_port one)
 inside=$(k get pods -l app=two -o 'jsonpath={.items[0].metadata.name}')
@@ -150,10 +198,12 @@ load() {
 via_ingress() { curl -sf --max-time 5 -H 'Host: shop.example.com' http://127.0.0.1/hostname; }
 via_port() { curl -sf --max-time 5 "http://127.0.0.1:$port/hostname"; }
 via_service() { k exec "$inside" -- hitcounter get http://one/hostname; }
+k scale deployment/one --replicas=10 >/dev/null
+k rollout status deployment/one --timeout=30s >/dev/null || fail "ten replicas"
 for way in via_ingress via_port via_service; do load "$way" & done
 k rollout restart deployment/one >/dev/null
-k rollout status deployment/one --timeout=30s >/dev/null || fail "rolling update"
-settled() { [ "$(k get pods -l app=one --no-headers | wc -l)" = 2 ]; }
+k rollout status deployment/one --timeout=40s >/dev/null || fail "rolling update"
+settled() { [ "$(k get pods -l app=one --no-headers | wc -l)" = 10 ]; }
 eventually 20 "old pods are gone" settled
 : >"$TMPDIR/stop"; wait
 for way in via_ingress via_port via_service; do check "requests $way" "$(cat "$TMPDIR/load.$way")" "0 failed of several"; done

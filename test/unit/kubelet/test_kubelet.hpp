@@ -79,7 +79,7 @@ class TestKubelet {
     spec.name = "node-1";
     spec.directory = node_spec.directory;
     spec.cgroup = node_spec.cgroup;
-    spec.ip = "10.244.0.1";
+    spec.ips = {"10.244.0.1"};
     spec.machine_id = "0123456789abcdef0123456789abcdef";
     spec.eviction = eviction;
     spec.dns = {{"10.96.0.10"}, "cluster.local", "nameserver 192.0.2.1\n"};

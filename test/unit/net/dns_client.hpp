@@ -27,14 +27,14 @@ inline std::string dns_text(const std::string& packet) {
   std::string text = kCodes[packet[3] & 7];
   if ((packet[2] & 2) != 0) text += " truncated";
   for (const DnsRecord& record : read_answers(packet)) {
-    if (auto* address = std::get_if<Ipv4>(&record.data)) text += " " + address->str();
+    if (auto* address = std::get_if<Address>(&record.data)) text += " " + address->str();
     if (auto* target = std::get_if<DnsTarget>(&record.data)) text += " " + target->name;
   }
   return text;
 }
 
 inline std::string dns_exchange(const UniqueFd& network, Endpoint server, const std::string& packet) {
-  UniqueFd socket = checked(sys::in_network(network, [] { return open_socket(Protocol::Udp); }));
+  UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, server.address.family); }));
   checked(connect_socket(socket, server));
   checked(sys::write_all(socket, packet, "DNS server"));
   pollfd waiting{socket.get(), POLLIN, 0};

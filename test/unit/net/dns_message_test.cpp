@@ -116,7 +116,7 @@ TEST_CASE("random bytes do no harm") {
 TEST_CASE("answers are compressed and the question is repeated as it came") {
   DnsQuery query = parsed(query_packet("Web.Default.svc.cluster.local"));
   DnsAnswer answer;
-  answer.answers.push_back({"web.default.svc.cluster.local", DnsType::A, 5, Ipv4{0x0A600014}});
+  answer.answers.push_back({"web.default.svc.cluster.local", DnsType::A, 5, Address::v4(0x0A600014)});
   std::string expected = u16(0x1234) + u16(0x8580) + u16(1) + u16(1) + u16(0) + u16(0) +
                          question("Web.Default.svc.cluster.local", DnsType::A) + u16(0xC00C) + u16(1) +
                          u16(1) + u16(0) + u16(5) + u16(4) + "\x0A\x60\0\x14"s;
@@ -147,7 +147,7 @@ TEST_CASE("SRV, CNAME, SOA and TXT records") {
 
 TEST_CASE("what does not fit is cut at a record and marked") {
   DnsAnswer answer;
-  for (std::uint32_t i = 0; i < 100; ++i) answer.answers.push_back({"web.svc", DnsType::A, 5, Ipv4{i}});
+  for (std::uint32_t i = 0; i < 100; ++i) answer.answers.push_back({"web.svc", DnsType::A, 5, Address::v4(i)});
   std::string small = encode_answer(parsed(query_packet("web.svc")), answer, 512);
   CHECK(small.size() <= 512);
   CHECK((small[2] & 2) != 0);
@@ -157,7 +157,7 @@ TEST_CASE("what does not fit is cut at a record and marked") {
   CHECK(static_cast<unsigned char>(large[7]) == 100);
   CHECK(large.ends_with(u16(41) + u16(4096) + std::string(6, '\0')));
 
-  DnsAnswer extra{.answers = {{"web.svc", DnsType::A, 5, Ipv4{1}}}, .additional = answer.answers};
+  DnsAnswer extra{.answers = {{"web.svc", DnsType::A, 5, Address::v4(1)}}, .additional = answer.answers};
   std::string without = encode_answer(parsed(query_packet("web.svc")), extra, 60);
   CHECK(static_cast<unsigned char>(without[7]) == 1);
 }
@@ -206,30 +206,47 @@ TEST_CASE("the cache counts down and forgets") {
 TEST_CASE("resolv.conf") {
   auto texts = [](std::string_view file) {
     std::string all;
-    for (Ipv4 server : parse_name_servers(file)) all += server.str() + " ";
+    for (Address server : parse_name_servers(file)) all += server.str() + " ";
     return all;
   };
   CHECK(texts("# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1\n nameserver\t10.0.0.2 # x\nnameserver "
-              "::1\nnameserver\n") == "10.0.0.1 10.0.0.2 ");
+              "::1\nnameserver\n") == "10.0.0.1 10.0.0.2 ::1 ");
   CHECK(texts("") == "");
 }
 
 TEST_CASE("addresses and ranges are strict") {
   for (const char* bad : {"", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256", " 1.2.3.4", "1..3.4", "1.2.3.4 ",
-                          "-1.2.3.4", "::1"}) {
+                          "-1.2.3.4", "::1%lo", "::ffff:1.2.3.4", "1:2", ":::", "[::1]"}) {
     INFO(bad);
-    CHECK_FALSE(parse_ipv4(bad).ok());
+    CHECK_FALSE(parse_address(bad).ok());
   }
-  CHECK(parse_ipv4("255.0.10.1").value().str() == "255.0.10.1");
-  for (const char* bad : {"10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "/8"})
+  CHECK(parse_address("255.0.10.1").value().str() == "255.0.10.1");
+  CHECK(parse_address("FD00:0:0::1").value().str() == "fd00::1");
+  CHECK(Address::from_bytes(parse_address("fd00::1:2").value().bytes()) == parse_address("fd00::1:2").value());
+  for (const char* bad : {"10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "/8", "fd00::/129", "fd00::"})
     CHECK_FALSE(parse_cidr(bad).ok());
   Cidr range = parse_cidr("10.244.1.9/16").value();
   CHECK(range.str() == "10.244.0.0/16");
-  CHECK(range.contains(parse_ipv4("10.244.255.255").value()));
-  CHECK_FALSE(range.contains(parse_ipv4("10.245.0.0").value()));
+  CHECK(range.contains(parse_address("10.244.255.255").value()));
+  CHECK_FALSE(range.contains(parse_address("10.245.0.0").value()));
   CHECK(parse_cidr("0.0.0.0/0").value().overlaps(range));
   CHECK(range.overlaps(parse_cidr("10.0.0.0/8").value()));
   CHECK_FALSE(range.overlaps(parse_cidr("10.96.0.0/12").value()));
+  Cidr v6 = parse_cidr("fd00:10::5/56").value();
+  CHECK(v6.str() == "fd00:10::/56");
+  CHECK(v6.part(3, 64).str() == "fd00:10:0:3::/64");
+  CHECK(v6.last().str() == "fd00:10:0:ff:ffff:ffff:ffff:ffff");
+  CHECK(v6.at(0x10000).str() == "fd00:10::1:0");
+  CHECK(v6.contains(parse_address("fd00:10:0:ff::1").value()));
+  CHECK_FALSE(v6.overlaps(parse_cidr("fd00:10:0:100::/64").value()));
+  CHECK_FALSE(parse_cidr("::/0").value().overlaps(range));
+  CHECK(parse_cidr("::/0").value().contains(v6.last()));
+  CHECK(parse_endpoint("[fd00::1]:53").value().str() == "[fd00::1]:53");
+  CHECK(parse_endpoint("10.0.0.1:53").value().str() == "10.0.0.1:53");
+  for (const char* bad : {"fd00::1:53", "10.0.0.1", "[10.0.0.1]:53", "10.0.0.1:", "10.0.0.1:65536", "[::1]"}) {
+    INFO(bad);
+    CHECK_FALSE(parse_endpoint(bad).ok());
+  }
 }
 
 }  // namespace

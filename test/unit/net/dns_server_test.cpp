@@ -14,8 +14,10 @@ class TestZones final : public DnsZones {
     DnsAnswer answer;
     if (name == "web.svc.test" && type == DnsType::A)
       answer.answers = {{name, DnsType::A, 5, ip("10.96.0.20")}};
+    if (name == "web.svc.test" && type == DnsType::Aaaa)
+      answer.answers = {{name, DnsType::Aaaa, 5, ip("fd00:96::20")}};
     if (name == "many.svc.test")
-      for (std::uint32_t i = 0; i < 300; ++i) answer.answers.push_back({name, DnsType::A, 5, Ipv4{i}});
+      for (std::uint32_t i = 0; i < 300; ++i) answer.answers.push_back({name, DnsType::A, 5, Address::v4(i)});
     if (name == "out.svc.test") answer.answers = {{name, DnsType::Cname, 5, DnsTarget{"example.org"}}};
     if (name == "in.svc.test") answer.answers = {{name, DnsType::Cname, 5, DnsTarget{"web.svc.test"}}};
     if (name == "loop.svc.test") answer.answers = {{name, DnsType::Cname, 5, DnsTarget{"loop.svc.test"}}};
@@ -29,7 +31,7 @@ class TestResolver {
  public:
   explicit TestResolver(const UniqueFd& network)
       : server_(checked(DnsServer::start(
-            network, {.listen = {ip("127.0.0.53"), 53}, .resolv_conf = "/nonexistent"}, zones_))) {
+            network, {.addresses = {ip("127.0.0.53")}, .resolv_conf = "/nonexistent"}, zones_))) {
     checked(server_->add_node("host", network));
   }
   int asked() const { return zones_.asked; }
@@ -44,7 +46,7 @@ class TestResolver {
       int count = name == "large.org" ? 200 : 1;
       for (int i = 0; i < count && type == DnsType::A; ++i)
         answer.answers.push_back(
-            {name, DnsType::A, 60, Ipv4{ip("192.0.2.53").value + static_cast<std::uint32_t>(i)}});
+            {name, DnsType::A, 60, Address{Family::V4, ip("192.0.2.53").value + static_cast<std::uint32_t>(i)}});
       return answer;
     }
   };
@@ -61,7 +63,7 @@ struct DnsWorld {
 
   DnsWorld() {
     checked(sys::write_file(resolv_conf, ""));
-    server = checked(DnsServer::start(host, {.listen = service, .resolv_conf = resolv_conf}, zones));
+    server = checked(DnsServer::start(host, {.addresses = {service.address, ip("fd00:96::a")}, .resolv_conf = resolv_conf}, zones));
     checked(server->add_node("node", node));
     checked(server->add_node("node", node));
     checked(server->add_node("second", second));
@@ -76,7 +78,7 @@ TEST_CASE("the DNS server answers in every node, over UDP and TCP") {
   CHECK(dns_ask(world.node, world.service, "web.svc.test") == "NoError 10.96.0.20");
   CHECK(dns_ask(world.second, world.service, "WEB.svc.test") == "NoError 10.96.0.20");
   CHECK(dns_ask_stream(world.node, world.service, "web.svc.test") == "NoError 10.96.0.20");
-  CHECK(dns_ask(world.node, world.service, "web.svc.test", DnsType::Aaaa) == "NoError");
+  CHECK(dns_ask(world.node, world.service, "web.svc.test", DnsType::Aaaa) == "NoError fd00:96::20");
   CHECK(dns_ask(world.node, world.service, "none.svc.test") == "NameError");
   CHECK(dns_ask(world.node, world.service, "many.svc.test").starts_with("NoError truncated 0.0.0.0 0.0.0.1"));
   CHECK(dns_ask_stream(world.node, world.service, "many.svc.test").ends_with(" 0.0.1.43"));
@@ -153,9 +155,12 @@ TEST_CASE("a node's own address answers as well") {
   if (skip_without_root()) return;
   DnsWorld world;
   UniqueFd third = new_network();
-  checked(world.server->add_node("third", third, ip("127.0.0.1")));
+  checked(world.server->add_node("third", third, {ip("127.0.0.1"), ip("::1")}));
   CHECK(dns_ask(third, {ip("127.0.0.1"), 53}, "web.svc.test") == "NoError 10.96.0.20");
   CHECK(dns_ask(third, world.service, "web.svc.test") == "NoError 10.96.0.20");
+  CHECK(dns_ask(third, {ip("::1"), 53}, "web.svc.test") == "NoError 10.96.0.20");
+  CHECK(dns_ask(third, {ip("fd00:96::a"), 53}, "web.svc.test") == "NoError 10.96.0.20");
+  CHECK(dns_ask_stream(third, {ip("fd00:96::a"), 53}, "web.svc.test", DnsType::Aaaa) == "NoError fd00:96::20");
   world.server->remove_node("third");
 }
 

@@ -1,5 +1,7 @@
 #include "net/http_proxy.hpp"
 
+#include "net/http2_connection.hpp"
+
 #include <list>
 
 #include "world.hpp"
@@ -86,6 +88,9 @@ class Server {
     }
   }
   static bool answer(int fd, const std::string& target, const std::string& head, const std::string& body) {
+    if (target == "/trailers")
+      return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\ngrpc-status: 7\r\n"
+                     "Content-Length: 9\r\n\r\n"), true;
     if (target == "/chunked")
       return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), true;
     if (target == "/close") return say(fd, "HTTP/1.0 200 OK\r\n\r\nuntil the end"), false;
@@ -116,17 +121,21 @@ class Server {
 /// Everything leads to the given servers; but for what the path says.
 class Routes final : public HttpRoutes {
  public:
-  explicit Routes(std::vector<Endpoint> servers) {
+  explicit Routes(std::vector<Endpoint> servers) : backends_(backends(std::move(servers), false)) {}
+  static std::shared_ptr<const HttpBackends> backends(std::vector<Endpoint> servers, bool http2) {
     auto made = std::make_shared<HttpBackends>();
     made->endpoints = std::move(servers);
-    backends_ = made;
+    made->http2 = http2;
+    return made;
   }
   HttpDecision decide(const HttpQuestion& question) const override {
     if (question.path == "/none") return HttpAnswer{};
     HttpForward forward;
-    forward.backends = backends_;
+    // What comes by "front" goes through the proxy once more, over HTTP/2.
+    forward.backends = question.listener == "front" ? backends({{ip("127.0.0.1"), 80}}, true) : backends_;
+    if (question.path == "/mirrored") forward.mirrors = {backends({{ip("127.0.0.1"), 8081}}, false)};
     forward.max_body = question.path == "/small" ? 10 : 0;
-    forward.answer_timeout = 200ms;
+    forward.answer_timeout = 10s;
     return forward;
   }
   std::shared_ptr<const TlsCertificate> certificate(const std::string&, const std::string&) const override {
@@ -141,9 +150,10 @@ struct Proxied {
   UniqueFd network = new_network();
   Server server{network, 8080};
   SeededRandom random{7};
-  std::unique_ptr<HttpProxy> proxy = checked(HttpProxy::start(duplicate(network), random));
+  std::unique_ptr<HttpProxy> proxy;
 
-  explicit Proxied(std::vector<std::uint16_t> ports = {8080}) {
+  explicit Proxied(std::vector<std::uint16_t> ports = {8080}, const HttpLimits& limits = {})
+      : proxy(checked(HttpProxy::start(duplicate(network), random, limits))) {
     checked(proxy->add_network("here", network));
     std::vector<Endpoint> servers;
     for (std::uint16_t port : ports) servers.push_back({ip("127.0.0.1"), port});
@@ -314,6 +324,106 @@ TEST_CASE("a taken port is said, a closed one refuses") {
   REQUIRE(failures.size() == 1);
   CHECK(failures[0].error.sys_errno() == EADDRINUSE);
   CHECK(ask(proxied.network, {ip("127.0.0.1"), 80}).ends_with("Connection refused"));
+}
+
+TEST_CASE("what comes after a body is passed to who asked for it, but for what frames messages") {
+  if (skip_without_root()) return;
+  Proxied proxied;
+  CHECK(proxied.ask("GET /trailers HTTP/1.1\r\nTE: trailers\r\n" + kClose + "\r\n")
+            .ends_with("\r\n\r\n5\r\nhello\r\n0\r\ngrpc-status: 7\r\n\r\n"));
+  CHECK(proxied.ask("GET /trailers HTTP/1.1\r\n" + kClose + "\r\n").ends_with("5\r\nhello\r\n0\r\n\r\n"));
+}
+
+TEST_CASE("HTTP/2 to clients and to servers") {
+  if (skip_without_root()) return;
+  Proxied proxied;
+  const Endpoint front{ip("127.0.0.1"), 81};
+  REQUIRE(proxied.proxy->set_listeners({{"here", {ip("127.0.0.1"), 80}, false, "test"}, {"here", front, false, "front"}}).empty());
+  auto ask_front = [&](const std::string& bytes) {
+    UniqueFd socket = checked(dial_in(proxied.network, front, std::chrono::steady_clock::now() + 3s));
+    std::jthread writer([&] { Proxied::send(socket, bytes); });
+    return read_until(socket.get(), "");
+  };
+  std::string got = ask_front("GET /x?y=z HTTP/1.1\r\n" + kClose + "X-Own: kept\r\nCookie: a=1\r\n\r\n");
+  CHECK(got.starts_with("HTTP/1.1 200 "));
+  for (const char* part : {"GET /x?y=z HTTP/1.1\r\n", "Host: example.com\r\n", "x-own: kept\r\n", "cookie: a=1\r\n"}) {
+    INFO(got);
+    CHECK(has(got, part));
+  }
+  CHECK(has(ask_front("GET /chunked HTTP/1.1\r\n" + kClose + "\r\n"), "5\r\nhello\r\n0\r\n\r\n"));
+  CHECK(ask_front("GET /trailers HTTP/1.1\r\nTE: trailers\r\n" + kClose + "\r\n")
+            .ends_with("5\r\nhello\r\n0\r\ngrpc-status: 7\r\n\r\n"));
+  CHECK(ask_front("HEAD /x HTTP/1.1\r\n" + kClose + "\r\n").ends_with("\r\n\r\n"));
+  CHECK(has(ask_front("GET /none HTTP/1.1\r\n" + kClose + "\r\n"), "404 Not Found"));
+  CHECK(has(ask_front("POST /x HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "abc"));
+  // More than any window, both ways.
+  std::string large(5 << 20, 'x');
+  CHECK(ask_front(fmt::format("PUT /size HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{}", kClose, large.size(), large))
+            .ends_with("\r\n\r\n5242880"));
+  std::string echoed = ask_front(fmt::format("PUT /echo HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{}", kClose, large.size(), large));
+  CHECK(echoed.size() > large.size());
+  CHECK((echoed.ends_with(large)));
+  // Half an answer is never passed off as a whole one, nor is none.
+  std::string cut = ask_front("GET /cut HTTP/1.1\r\n" + kClose + "\r\n");
+  CHECK_FALSE(has(cut, "0\r\n\r\n"));
+  CHECK(has(ask_front("GET /nonsense HTTP/1.1\r\n" + kClose + "\r\n"), "502"));
+}
+
+TEST_CASE("a mirror gets every byte, and its answer goes nowhere") {
+  if (skip_without_root()) return;
+  Proxied proxied;
+  const std::string kBody = "POST /mirrored HTTP/1.1\r\n" + kClose + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  // Nobody is there: the client does not notice.
+  CHECK(has(proxied.ask(kBody), "abc"));
+  UniqueFd listener = checked(sys::in_network(proxied.network, [] { return open_listener(Protocol::Tcp, {ip("127.0.0.1"), 8081}); }));
+  CHECK(proxied.ask(kBody).starts_with("HTTP/1.1 200 OK"));
+  pollfd waiting{listener.get(), POLLIN, 0};
+  REQUIRE(::poll(&waiting, 1, 3000) == 1);
+  UniqueFd mirror(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  std::string copy = read_until(mirror.get(), "0\r\n\r\n");
+  CHECK(copy.starts_with("POST /mirrored HTTP/1.1\r\n"));
+  CHECK(copy.ends_with("3\r\nabc\r\n0\r\n\r\n"));
+}
+
+TEST_CASE("a head that comes byte by byte is not waited for") {
+  if (skip_without_root()) return;
+  Proxied proxied({8080}, {.head_patience = 100ms});
+  UniqueFd slow = proxied.connect();
+  Proxied::send(slow, "GET / HTTP/1.1\r\nHost:");
+  CHECK(read_until(slow.get(), "").starts_with("HTTP/1.1 408"));
+  std::string endless = "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(kMaxHttpHead, 'x');
+  CHECK(proxied.ask(endless).starts_with("HTTP/1.1 431"));
+  // A client of HTTP/2 that opens no stream, and one that never says the rest of its preface.
+  UniqueFd half = proxied.connect();
+  Proxied::send(half, kHttp2Preface.substr(0, 10));
+  CHECK(has(read_until(half.get(), ""), "408"));
+}
+
+TEST_CASE("there are never more clients than are allowed: idle ones make room") {
+  if (skip_without_root()) return;
+  Proxied proxied({8080}, {.connections = 4});
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 12; ++i) {
+    clients.push_back(proxied.connect());
+    Proxied::send(clients.back(), "GET /size HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(has(read_until(clients.back().get(), "\r\n\r\n0"), "200 OK"));
+  }
+  int open = 0;
+  for (const UniqueFd& client : clients) {
+    char byte;
+    open += ::recv(client.get(), &byte, 1, MSG_DONTWAIT) < 0 ? 1 : 0;
+  }
+  CHECK(open == 4);
+}
+
+TEST_CASE("frames that are not HTTP/2 end the connection, requests in it are checked as all are") {
+  if (skip_without_root()) return;
+  Proxied proxied;
+  UniqueFd socket = proxied.connect();
+  Proxied::send(socket, std::string(kHttp2Preface) + "this is no frame of HTTP/2 at all, however long it may be");
+  std::string goodbye = read_until(socket.get(), "");
+  CHECK_FALSE(has(goodbye, "<nothing more>"));
+  CHECK(proxied.server.connections() == 0);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ class EchoServer {
   EchoServer(const UniqueFd& network, std::uint16_t port)
       : listener_(checked(sys::in_network(network,
                                           [&] {
-                                            return open_listener(Protocol::Tcp, {{0}, port});
+                                            return open_listener(Protocol::Tcp, {Address::any(Family::V4), port});
                                           }))),
         wake_(checked(sys::make_pipe())),
         thread_([this] { run(); }) {}
@@ -146,6 +146,47 @@ TEST_CASE("many connections at once, by one thread") {
     UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
   CHECK(accepted == 200);
+}
+
+TEST_CASE("ports stay open while the node behind them changes") {
+  if (skip_without_root()) return;
+  RelayWorld world;
+  UniqueFd other = new_network();
+  NamedServer server(world.node, "node", 80), second(other, "other", 80), third(other, "third", 81);
+  NamedServer udp_first(world.node, "node", 53, Protocol::Udp), udp_second(other, "other", 53, Protocol::Udp);
+  RelaySpec udp{Protocol::Udp, world.listen, {ip("127.0.0.1"), 53}};
+  CHECK(world.relays->set({world.tcp(), udp}).empty());
+  CHECK(ask(world.host, world.listen) == "node 127.0.0.1");
+  CHECK(ask_udp(world.host, world.listen) == "node 127.0.0.1");
+  // A connection that stands goes on; the next one comes out elsewhere, and so does the next packet of UDP.
+  UniqueFd standing = checked(dial_in(world.host, world.listen, std::chrono::steady_clock::now() + 3s));
+  UniqueFd client = checked(sys::in_network(world.host, [] { return open_socket(Protocol::Udp, Family::V4); }));
+  checked(connect_socket(client, world.listen));
+  auto say = [&] {
+    checked(sys::write_all(client, "?", "relay"));
+    pollfd waiting{client.get(), POLLIN, 0};
+    return ::poll(&waiting, 1, 3000) <= 0 ? "no answer" : checked(sys::read_some(client, 4096, "relay"));
+  };
+  CHECK(say() == "node 127.0.0.1");
+  checked(world.relays->move_to(duplicate(other)));
+  CHECK(ask(world.host, world.listen) == "other 127.0.0.1");
+  CHECK(say() == "other 127.0.0.1");
+  CHECK(checked(sys::read_some(standing, 4096, "relay")) == "node 127.0.0.1");
+  // Another target needs no other listener: whoever connects meanwhile is not refused.
+  RelaySpec moved = world.tcp();
+  moved.target.port = 81;
+  CHECK(world.relays->set({moved, udp}).empty());
+  CHECK(ask(world.host, world.listen) == "third 127.0.0.1");
+}
+
+TEST_CASE("a relay may change families") {
+  if (skip_without_root()) return;
+  RelayWorld world;
+  NamedServer server(world.node, "node", 80, Protocol::Tcp, Family::V6);
+  RelaySpec from_v4{Protocol::Tcp, world.listen, {ip("::1"), 80}}, from_v6{Protocol::Tcp, {ip("::1"), 30080}, {ip("::1"), 80}};
+  CHECK(world.relays->set({from_v4, from_v6}).empty());
+  CHECK(ask(world.host, world.listen) == "node ::1");
+  CHECK(ask(world.host, from_v6.listen) == "node ::1");
 }
 
 }  // namespace

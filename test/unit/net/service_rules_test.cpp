@@ -46,10 +46,10 @@ TEST_CASE("a ClusterIP and a NodePort lead to the backends from everywhere") {
     CHECK(ask(far.network, kService) == "near " + far.address.str());
     CHECK(ask(world.nodes[0], kService) == "near 10.250.0.2");
     CHECK(ask(world.host, kService) == "near 10.250.0.1");
-    CHECK(ask(client.network, {world.host_network->node_address(0), 30080}) ==
+    CHECK(ask(client.network, {world.host_network->node_addresses(0)[0], 30080}) ==
           "near " + client.address.str());
-    CHECK(ask(world.nodes[0], {world.host_network->node_address(0), 30080}) == "near 10.250.0.2");
-    CHECK(ask(world.host, {world.host_network->node_address(0), 30080}) == "near 10.250.0.1");
+    CHECK(ask(world.nodes[0], {world.host_network->node_addresses(0)[0], 30080}) == "near 10.250.0.2");
+    CHECK(ask(world.host, {world.host_network->node_addresses(0)[0], 30080}) == "near 10.250.0.1");
   }
   SECTION("a pod reaches itself") {
     services.apply({service({{near.address, 8080}})});
@@ -59,9 +59,9 @@ TEST_CASE("a ClusterIP and a NodePort lead to the backends from everywhere") {
     services.apply({service({{far.address, 8080}})});
     CHECK(ask(client.network, kService) == "far " + client.address.str());
     CHECK(ask(world.host, kService) == "far 10.250.0.2");
-    CHECK(ask(world.host, {world.host_network->node_address(0), 30080}) == "far 10.250.0.2");
-    CHECK(ask(world.host, {world.host_network->node_address(1), 30080}) == "far 10.250.0.1");
-    CHECK(ask(client.network, {world.host_network->node_address(1), 30080}) == "far " + client.address.str());
+    CHECK(ask(world.host, {world.host_network->node_addresses(0)[0], 30080}) == "far 10.250.0.2");
+    CHECK(ask(world.host, {world.host_network->node_addresses(1)[0], 30080}) == "far 10.250.0.1");
+    CHECK(ask(client.network, {world.host_network->node_addresses(1)[0], 30080}) == "far " + client.address.str());
   }
   SECTION("both backends take part") {
     services.apply({service({{near.address, 8080}, {far.address, 8080}})});
@@ -109,7 +109,7 @@ TEST_CASE("what has no backend is refused, not lost") {
   CHECK(refused(ask(world.nodes[0], kService)));
   CHECK(refused(ask(world.host, kService)));
   CHECK(refused(ask(client.network, external)));
-  CHECK(refused(ask(client.network, {world.host_network->node_address(0), 30080})));
+  CHECK(refused(ask(client.network, {world.host_network->node_addresses(0)[0], 30080})));
 
   rule.backends = {{pod.address, 8080}};
   services.apply({rule});
@@ -217,7 +217,7 @@ TEST_CASE("clients outside of the cluster get what is meant for them") {
                    .backends = {{far.address, 8080}}};
   rule.outside.emplace(std::vector<Endpoint>{{near.address, 8080}});
   services.apply({rule});
-  Endpoint node_port{world.host_network->node_address(0), 30080};
+  Endpoint node_port{world.host_network->node_addresses(0)[0], 30080};
   for (Endpoint target : {balancer, node_port}) {
     CHECK(ask(world.host, target) == "near 10.250.0.1");  // with its own address
     CHECK(ask(client.network, target) == "far " + client.address.str());
@@ -248,7 +248,7 @@ TEST_CASE("UDP flows do not outlive their backend") {
   rule.backends = {{one.address, 5353}};
   services.apply({rule});
   // One socket, so one flow.
-  UniqueFd socket = checked(sys::in_network(client.network, [] { return open_socket(Protocol::Udp); }));
+  UniqueFd socket = checked(sys::in_network(client.network, [] { return open_socket(Protocol::Udp, Family::V4); }));
   checked(connect_socket(socket, {kService.address, 53}));
   auto ask_again = [&] {
     checked(sys::write_all(socket, "?", "server"));
@@ -278,6 +278,83 @@ TEST_CASE("a thousand services are one transaction") {
   wanted["999"][0].backends.resize(1);
   checked(services.rules[0]->change({{"999", wanted["999"]}}));
   CHECK(ask(client.network, {world.ranges.services.at(1099), 80}).starts_with("pod"));
+}
+
+TEST_CASE("services of IPv6") {
+  if (skip_without_root()) return;
+  World world({v4_ranges(), v6_ranges()});
+  const ClusterRanges v6 = world.families[1];
+  std::vector<std::unique_ptr<ServiceRules>> rules;
+  for (const UniqueFd& node : world.nodes)
+    rules.push_back(checked(ServiceRules::open(duplicate(node), {.services = v6.services, .pods = v6.pods})));
+  TestPod client(world, 0, "client"), near(world, 0, "near"), far(world, 1, "far");
+  NamedServer near_server(near.network, "near", 8080, Protocol::Tcp, Family::V6),
+      far_server(far.network, "far", 8080, Protocol::Tcp, Family::V6),
+      far_udp(far.network, "far", 53, Protocol::Udp, Family::V6);
+  const Endpoint web{v6.services.at(0x20), 80}, dns{v6.services.at(0x21), 53}, none{v6.services.at(0x22), 80};
+  auto rule = [&](Address backend) {
+    return ServiceRule{.id = "web", .frontends = {{web.address, 80}, {std::nullopt, 30080}}, .backends = {{backend, 8080}}};
+  };
+  auto apply = [&](ServiceRule wanted) {
+    ServiceRule udp{.id = "dns", .protocol = Protocol::Udp, .frontends = {{dns.address, 53}}, .backends = {{far.addresses[1], 53}}};
+    ServiceRule empty{.id = "none", .frontends = {{none.address, 80}}};
+    for (auto& node : rules) checked(node->replace({{"all", {wanted, udp, empty}}}));
+  };
+  Address node = world.host_network->node_addresses(0)[1];
+  apply(rule(near.addresses[1]));
+  CHECK(ask(client.network, web) == "near " + client.addresses[1].str());
+  CHECK(ask(world.nodes[0], web) == "near " + node.str());
+  CHECK(ask(world.host, {node, 30080}) == "near " + world.host_network->host_addresses()[1].str());
+  CHECK(ask(near.network, web).starts_with("near "));  // a pod reaches itself
+  CHECK(ask_udp(client.network, dns) == "far " + client.addresses[1].str());
+  CHECK(ask(client.network, none).ends_with("Connection refused"));
+  CHECK(ask(client.network, {v6.services.at(0x99), 80}).ends_with("Connection refused"));
+  for (auto& one : rules) checked(one->change({{"all", {rule(far.addresses[1])}}}));
+  CHECK(ask(client.network, web) == "far " + client.addresses[1].str());
+  // Affinity: whoever came once comes back to the same server.
+  ServiceRule sticky = rule(near.addresses[1]);
+  sticky.backends.push_back({far.addresses[1], 8080});
+  sticky.affinity_seconds = 60;
+  apply(sticky);
+  const std::string first = ask(client.network, web);
+  CHECK(first.ends_with(client.addresses[1].str()));
+  for (int i = 0; i < 8; ++i) CHECK(ask(client.network, web) == first);
+  // Clients that are not let in.
+  ServiceRule guarded = rule(near.addresses[1]);
+  guarded.sources = {{far.addresses[1], 128}};
+  apply(guarded);
+  CHECK(ask(far.network, web) == "near " + far.addresses[1].str());
+  CHECK(ask(client.network, web, 200ms).ends_with("i/o timeout"));
+}
+
+TEST_CASE("SCTP services refuse at once without endpoints, and lead to those they have") {
+  if (skip_without_root()) return;
+  World world;
+  Services services(world);
+  TestPod client(world, 0, "client"), server(world, 1, "server");
+  ServiceRule rule{.id = "sctp", .protocol = Protocol::Sctp, .frontends = {{kService.address, 80}}};
+  services.apply({rule});
+  // The rules are what they are whatever the kernel speaks.
+  std::string listed = checked(sys::run_nft(world.nodes[0], "list set ip skiff refused"));
+  INFO(listed);
+  CHECK(listed.find("10.96.0.20 . 132 . 80") != std::string::npos);
+  Result<UniqueFd> listener = sys::in_network(server.network, [] { return open_listener(Protocol::Sctp, {Address::any(Family::V4), 8080}); });
+  if (!listener.ok() && listener.error().sys_errno() == EPROTONOSUPPORT) {
+    std::cout << "skipped: traffic of SCTP, which this kernel does not speak\n";
+    return;
+  }
+  REQUIRE(listener.ok());
+  auto outcome = [&]() -> std::string {
+    UniqueFd socket = checked(sys::in_network(client.network, [] { return open_socket(Protocol::Sctp, Family::V4); }));
+    if (Status begun = connect_socket(socket, kService); !begun.ok()) return begun.error().message();
+    pollfd waiting{socket.get(), POLLOUT, 0};
+    if (::poll(&waiting, 1, 3000) <= 0) return "no answer";
+    return pending_error(socket) == 0 ? "connected" : "refused";
+  };
+  CHECK(outcome() == "refused");
+  rule.backends = {{server.address, 8080}};
+  services.apply({rule});
+  CHECK(outcome() == "connected");
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ T checked(Result<T> result) {
   return std::move(result).value();
 }
 
-inline Ipv4 ip(std::string_view text) { return parse_ipv4(text).value(); }
+inline Address ip(std::string_view text) { return parse_address(text).value(); }
 inline Cidr cidr(std::string_view text) { return parse_cidr(text).value(); }
 
 inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::dup(fd.get())); }
@@ -50,12 +50,12 @@ inline UniqueFd new_network() {
 class NamedServer {
  public:
   NamedServer(const UniqueFd& network, std::string name, std::uint16_t port,
-              Protocol protocol = Protocol::Tcp)
+              Protocol protocol = Protocol::Tcp, Family family = Family::V4)
       : name_(std::move(name)),
         protocol_(protocol),
         listener_(checked(sys::in_network(network,
                                           [&] {
-                                            return open_listener(protocol, {{0}, port});
+                                            return open_listener(protocol, {Address::any(family), port});
                                           }))),
         wake_(checked(sys::make_pipe())),
         thread_([this] { run(); }) {}
@@ -67,17 +67,16 @@ class NamedServer {
       pollfd waiting[] = {{listener_.get(), POLLIN, 0}, {wake_.read.get(), POLLIN, 0}};
       ::poll(waiting, 2, -1);
       if (waiting[1].revents != 0) return;
-      sockaddr_in peer{};
-      socklen_t size = sizeof peer;
+      SocketAddress peer;
       char byte = 0;
       if (protocol_ == Protocol::Udp) {
-        ::recvfrom(listener_.get(), &byte, 1, 0, reinterpret_cast<sockaddr*>(&peer), &size);
-        std::string answer = name_ + " " + endpoint_of(peer).address.str();
-        ::sendto(listener_.get(), answer.data(), answer.size(), 0, reinterpret_cast<sockaddr*>(&peer), size);
+        ::recvfrom(listener_.get(), &byte, 1, 0, peer.get(), &peer.size);
+        std::string answer = name_ + " " + peer.endpoint().address.str();
+        ::sendto(listener_.get(), answer.data(), answer.size(), 0, peer.get(), peer.size);
         continue;
       }
-      UniqueFd client(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
-      if (client) (void)sys::write_all(client, name_ + " " + endpoint_of(peer).address.str(), "client");
+      UniqueFd client(::accept4(listener_.get(), peer.get(), &peer.size, SOCK_CLOEXEC));
+      if (client) (void)sys::write_all(client, name_ + " " + peer.endpoint().address.str(), "client");
     }
   }
 
@@ -105,7 +104,7 @@ inline std::string ask(const UniqueFd& network, Endpoint target, Duration patien
 
 /// The same over UDP.
 inline std::string ask_udp(const UniqueFd& network, Endpoint target) {
-  UniqueFd socket = checked(sys::in_network(network, [] { return open_socket(Protocol::Udp); }));
+  UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, target.address.family); }));
   if (Status connected = connect_socket(socket, target); !connected.ok()) return connected.error().message();
   (void)sys::write_all(socket, "?", "server");
   pollfd waiting{socket.get(), POLLIN, 0};
@@ -114,22 +113,28 @@ inline std::string ask_udp(const UniqueFd& network, Endpoint target) {
   return answer.ok() ? answer.value() : answer.error().message();
 }
 
+inline ClusterRanges v4_ranges() { return {cidr("10.244.0.0/16"), cidr("10.96.0.0/12"), cidr("10.250.0.0/24")}; }
+inline ClusterRanges v6_ranges() { return {cidr("fd00:244::/56"), cidr("fd00:96::/112"), cidr("fd00:250::/112")}; }
+
 /// Host, two nodes and what connects them.
 struct World {
   static constexpr int kNodes = 2;
-  ClusterRanges ranges{cidr("10.244.0.0/16"), cidr("10.96.0.0/12"), cidr("10.250.0.0/24")};
+  std::vector<ClusterRanges> families;
+  ClusterRanges ranges;  // of the main family
   UniqueFd host = new_network();
   UniqueFd nodes[kNodes] = {new_network(), new_network()};
   std::unique_ptr<HostNetwork> host_network;
   std::unique_ptr<PodNetwork> pod_networks[kNodes];
 
-  World() {
-    host_network = checked(HostNetwork::open(duplicate(host), {"test", ranges}));
+  explicit World(std::vector<ClusterRanges> of = {v4_ranges()}) : families(std::move(of)), ranges(families.front()) {
+    host_network = checked(HostNetwork::open(duplicate(host), {"test", families}));
     checked(host_network->ensure());
     for (int i = 0; i < kNodes; ++i) {
-      Cidr pods{ranges.pods.at(static_cast<std::uint32_t>(i) << 8), 24};
+      std::vector<Cidr> pods;
+      for (const ClusterRanges& family : families)
+        pods.push_back(family.pods.part(static_cast<std::uint64_t>(i), family.pods.length + 8));
       checked(host_network->ensure_node({.index = i, .network = nodes[i], .pods = pods}));
-      pod_networks[i] = checked(PodNetwork::open(nodes[i], {pods}));
+      pod_networks[i] = checked(PodNetwork::open(nodes[i], {.pods = pods}));
     }
   }
 };
@@ -137,9 +142,12 @@ struct World {
 /// A pod's namespace with an address on a node of a World.
 struct TestPod {
   TestPod(World& world, int node, const std::string& name)
-      : network(new_network()), address(checked(world.pod_networks[node]->attach(name, network))) {}
+      : network(new_network()),
+        addresses(checked(world.pod_networks[node]->attach(name, network))),
+        address(addresses.front()) {}
   UniqueFd network;
-  Ipv4 address;
+  std::vector<Address> addresses;  // in the order of the World's families
+  Address address;
 };
 
 }  // namespace skiff::net

@@ -43,7 +43,7 @@ struct World {
     view.gateways = {gateway(listeners)};
     view.routes = std::move(routes);
     view.namespaces = {{"d", {{"team", "red"}}}, {"e", {{"team", "blue"}}}};
-    view.addresses = {{{"d", "g"}, net::parse_ipv4("10.9.0.1").value()}};
+    view.addresses = {{{"d", "g"}, net::parse_address("10.9.0.1").value()}};
     view.lookup.service = [](const ObjectKey& key) {
       return key.name.starts_with("s")
                  ? object<api::Service>(R"({"spec":{"ports":[{"port":80,"protocol":"TCP"}]}})")
@@ -72,7 +72,7 @@ struct World {
     if (auto* answer = std::get_if<net::HttpAnswer>(&decision))
       return std::to_string(answer->status) + (answer->headers.empty() ? "" : " " + answer->headers[0].value);
     const auto& forward = std::get<net::HttpForward>(decision);
-    std::string text = fmt::format("s{}", forward.backends->endpoints.at(0).address.value & 255);
+    std::string text = fmt::format("s{}", static_cast<unsigned>(forward.backends->endpoints.at(0).address.value & 255));
     if (!forward.target.empty()) text += " " + forward.target;
     for (const net::HttpHeader& one : forward.request.set) text += " " + one.name + "=" + one.value;
     return text;
@@ -229,6 +229,46 @@ TEST_CASE("addresses of gateways") {
   CHECK(plan[{"d", "b"}].str() == "10.9.0.2");
   CHECK(plan[{"d", "a"}].str() == "10.9.0.3");
   CHECK(plan[{"d", "c"}].str() == "10.9.0.4");
+}
+
+TEST_CASE("grants let routes refer to Services of other namespaces") {
+  World world(kListener, {route("r", "{" + kParent + R"(,"rules":[{)" + to("s1", R"(,"namespace":"e")") + "}]}")});
+  CHECK(world.accepted("r") == "Accepted RefNotPermitted ");
+  CHECK(world.ask("GET /", kHost) == "500");
+  auto grant = [](const std::string& space, const std::string& from, const std::string& to) {
+    return object<api::GatewayReferenceGrant>(fmt::format(
+        R"({{"metadata":{{"namespace":"{}","name":"g"}},"spec":{{"from":[{{"group":"gateway.networking.k8s.io","kind":"HTTPRoute","namespace":"{}"}}],"to":[{{{}}}]}}}})",
+        space, from, to));
+  };
+  struct Row {
+    std::string space, from, to, answer;
+  };
+  const std::string kService = R"("group":"","kind":"Service")";
+  for (const Row& row : {Row{"e", "d", kService, "s1"}, Row{"e", "d", kService + R"(,"name":"s1")", "s1"},
+                         Row{"e", "d", kService + R"(,"name":"s2")", "500"}, Row{"e", "x", kService, "500"},
+                         Row{"d", "d", kService, "500"}, Row{"e", "d", R"("group":"","kind":"Secret")", "500"}}) {
+    world.view.grants = {grant(row.space, row.from, row.to)};
+    world.compiled = compile_gateways(world.view);
+    INFO(row.space << " " << row.from << " " << row.to);
+    CHECK(world.ask("GET /", kHost) == row.answer);
+  }
+}
+
+TEST_CASE("timeouts and mirrors") {
+  World world(kListener, {route("r", "{" + kParent + R"(,"rules":[{"timeouts":{"request":"1m30s","backendRequest":"500ms"},
+    "filters":[{"type":"RequestMirror","requestMirror":{"backendRef":{"name":"s7","port":80}}}],)" + to("s1") + R"(},
+    {"matches":[{"path":{"value":"/bad"}}],"timeouts":{"request":"soon"},)" + to("s2") + "}]}")});
+  auto parsed = net::parse_request_head("GET / HTTP/1.1\r\nHost: a.org\r\n\r\n");
+  net::HttpDecision decision =
+      world.compiled.routes->decide({*parsed.head, "/", "", false, "gateway/d/g/80"});
+  const auto& forward = std::get<net::HttpForward>(decision);
+  CHECK(forward.answer_timeout == 500ms);
+  REQUIRE(forward.mirrors.size() == 1);
+  CHECK(forward.mirrors[0]->endpoints.at(0).address.str() == "10.0.0.7");
+  CHECK(world.accepted("r") == "Accepted UnsupportedValue ");
+  CHECK(gateway_duration("1h2m3s4ms") == std::chrono::hours(1) + 2min + 3s + 4ms);
+  CHECK(gateway_duration("0s") == 0s);
+  for (const char* bad : {"", "1", "s", "1d", "-1s", "1.5s", "123456s", "1s "}) CHECK_FALSE(gateway_duration(bad));
 }
 
 }  // namespace

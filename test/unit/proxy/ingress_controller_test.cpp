@@ -18,15 +18,15 @@ struct IngressCluster : test::TestCluster<SystemClock> {
   std::unique_ptr<net::HttpProxy> http =
       checked(net::HttpProxy::start(net::duplicate(world.nodes[0]), random));
   HttpFront front{*http};
-  const net::Ipv4 address = ip("10.250.0.129");
+  const net::Address address = ip("10.250.0.129");
   IngressController ingress{
       {client, informers, client::Informer<api::Secret>(certificates), events, clock, front},
-      {.address = address, .listen = {ip("127.0.0.1")}}};
+      {.addresses = {address}, .listen = {ip("127.0.0.1")}}};
 
   IngressCluster() {
     create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     checked(http->add_network("host", world.host));
-    checked(http->add_network("n0", world.nodes[0], net::Cidr{address, 32}));
+    checked(http->add_network("n0", world.nodes[0], {net::Cidr{address, 32}}));
     ingress.add_node("n0");
     certificates.start();
     start<api::Ingress, api::IngressClass, api::Event>();
@@ -54,8 +54,8 @@ struct IngressCluster : test::TestCluster<SystemClock> {
     });
   }
   /// The first line of the answer to a request.
-  std::string ask(const UniqueFd& network, net::Ipv4 at) {
-    Result<UniqueFd> socket = net::dial_in(network, {at, 80}, std::chrono::steady_clock::now() + 3s);
+  std::string ask(const UniqueFd& network, net::Address at, std::uint16_t port = 80) {
+    Result<UniqueFd> socket = net::dial_in(network, {at, port}, std::chrono::steady_clock::now() + 3s);
     if (!socket.ok()) return socket.error().message();
     checked(sys::write_all(socket.value(), "GET / HTTP/1.0\r\nHost: a\r\n\r\n", "ingress"));
     pollfd waiting{socket.value().get(), POLLIN, 0};
@@ -95,7 +95,9 @@ TEST_CASE("a taken port is an event, and the other ways in work") {
   CHECK(cluster.told(
       "PortUnavailable",
       "The ingress does not answer on 127.0.0.1:80 of host: another program has the port; it answers "
-      "on 10.250.0.129"));
+      "on 127.0.0.1:8080 instead, and on 10.250.0.129"));
+  CHECK(cluster.ask(cluster.world.host, ip("127.0.0.1"), 8080) ==
+        "HTTP/1.1 503 Service Temporarily Unavailable");
   CHECK(cluster.ask(cluster.world.nodes[0], cluster.address) ==
         "HTTP/1.1 503 Service Temporarily Unavailable");
 }

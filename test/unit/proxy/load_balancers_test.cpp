@@ -34,7 +34,7 @@ std::vector<Ref<api::Service>> services(const std::vector<Wish>& wishes) {
   return made;
 }
 
-std::string plan(const std::vector<Wish>& wishes, std::set<net::Ipv4> reserved = {}) {
+std::string plan(const std::vector<Wish>& wishes, std::set<net::Address> reserved = {}) {
   std::string text;
   for (const auto& [key, given] : plan_balancer_addresses(services(wishes), kRange, reserved)) {
     text += fmt::format("{} {}", key.name, given.address ? given.address->str() : "none");
@@ -45,7 +45,7 @@ std::string plan(const std::vector<Wish>& wishes, std::set<net::Ipv4> reserved =
 
 TEST_CASE("who gets which address") {
   CHECK(plan({{"a"}, {"b"}}) == "a 10.243.8.1; b 10.243.8.2; ");
-  CHECK(plan({{"a"}, {"b"}}, {net::parse_ipv4("10.243.8.1").value()}) == "a 10.243.8.2; b 10.243.8.3; ");
+  CHECK(plan({{"a"}, {"b"}}, {net::parse_address("10.243.8.1").value()}) == "a 10.243.8.2; b 10.243.8.3; ");
   // What is had is kept, though an older Service comes along.
   CHECK(plan({{"a"}, {"b", "", "10.243.8.1"}}) == "a 10.243.8.2; b 10.243.8.1; ");
   // Not what is not ours, or is had by another.
@@ -68,7 +68,7 @@ TEST_CASE("who gets which address") {
 
 TEST_CASE("which ports are opened on the host") {
   const HostRelaysSpec spec{
-      {net::parse_ipv4("127.0.0.1").value()}, net::parse_ipv4("10.243.0.2").value(), kRange};
+      {net::parse_address("127.0.0.1").value()}, {net::parse_address("10.243.0.2").value()}, {kRange}};
   auto text = [&](const std::vector<Wish>& wishes) {
     HostRelayPlan plan = plan_host_relays(services(wishes), spec);
     std::string out;
@@ -91,6 +91,39 @@ TEST_CASE("which ports are opened on the host") {
       plan_host_relays(services({{"a", "", "10.243.8.2"}, {"z", "", "10.243.8.1"}}), spec, before);
   CHECK(plan.relays == before);
   CHECK(plan.conflicts.size() == 1);
+}
+
+TEST_CASE("addresses and ports of both families") {
+  const net::Cidr v6 = net::parse_cidr("fd00:243::8:0/125").value();
+  const std::string kBoth = R"(,"ipFamilies":["IPv6","IPv4"])";
+  auto all = services({{"four"}, {"both", kBoth}, {"six", R"(,"ipFamilies":["IPv6"])"},
+                       {"wish", kBoth + R"(,"loadBalancerIP":"fd00:243::8:3")"}});
+  auto text = [&](const net::Cidr& range) {
+    std::string out;
+    for (const auto& [key, given] : plan_balancer_addresses(all, range, {}))
+      out += fmt::format("{} {}{}; ", key.name, given.address->str(), given.refused.empty() ? "" : " refused");
+    return out;
+  };
+  CHECK(text(kRange) == "both 10.243.8.2; four 10.243.8.1; wish 10.243.8.3; ");
+  CHECK(text(v6) == "both fd00:243::8:1; six fd00:243::8:2; wish fd00:243::8:3; ");
+
+  const HostRelaysSpec spec{{net::Address::loopback(net::Family::V4), net::Address::loopback(net::Family::V6)},
+                            {net::parse_address("10.243.0.2").value(), net::parse_address("fd00:243::2").value()},
+                            {kRange, v6}};
+  auto relays = [&](const std::string& families, const std::string& has) {
+    std::string out;
+    const std::string kNode = R"(,"ports":[{"port":80,"nodePort":30080,"protocol":"TCP"}])";
+    for (const HostRelay& one : plan_host_relays(services({{"a", families + kNode, has}}), spec).relays)
+      out += fmt::format("{}->{}; ", one.relay.listen.str(), one.relay.target.str());
+    return out;
+  };
+  // Whoever calls localhost may mean either: a relay changes families where it must.
+  CHECK(relays(R"(,"ipFamilies":["IPv4","IPv6"])", "10.243.8.1") ==
+        "127.0.0.1:30080->10.243.0.2:30080; [::1]:30080->[fd00:243::2]:30080; "
+        "127.0.0.1:80->10.243.8.1:80; [::1]:80->10.243.8.1:80; ");
+  CHECK(relays(R"(,"ipFamilies":["IPv6"])", "fd00:243::8:1") ==
+        "127.0.0.1:30080->[fd00:243::2]:30080; [::1]:30080->[fd00:243::2]:30080; "
+        "127.0.0.1:80->[fd00:243::8:1]:80; [::1]:80->[fd00:243::8:1]:80; ");
 }
 
 }  // namespace

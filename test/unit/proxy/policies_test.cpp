@@ -9,17 +9,17 @@ namespace {
 
 using client::Ref;
 
-net::Ipv4 ip(const std::string& text) { return net::parse_ipv4(text).value(); }
+net::Address ip(const std::string& text) { return net::parse_address(text).value(); }
 
 /// Namespaces a and b, each with a web and a db; web has a port "http", 80 in a and 8080 in b. All on node n,
 /// but b/db.
 PolicyView world(const std::vector<std::string>& specs) {
   PolicyView view;
   view.namespaces = {{"a", {{"team", "red"}}}, {"b", {{"team", "blue"}}}};
-  view.pods = {{"a", "n", {{"app", "web"}}, ip("10.0.0.1"), {{"http", net::Protocol::Tcp, 80}}},
-               {"a", "n", {{"app", "db"}}, ip("10.0.0.2"), {}},
-               {"b", "n", {{"app", "web"}}, ip("10.0.1.1"), {{"http", net::Protocol::Tcp, 8080}}},
-               {"b", "other", {{"app", "db"}}, ip("10.0.1.2"), {}}};
+  view.pods = {{"a", "n", {{"app", "web"}}, {ip("10.0.0.1")}, {{"http", net::Protocol::Tcp, 80}}},
+               {"a", "n", {{"app", "db"}}, {ip("10.0.0.2")}, {}},
+               {"b", "n", {{"app", "web"}}, {ip("10.0.1.1")}, {{"http", net::Protocol::Tcp, 8080}}},
+               {"b", "other", {{"app", "db"}}, {ip("10.0.1.2")}, {}}};
   for (size_t i = 0; i < specs.size(); ++i) {
     auto policy = api::from_json<api::NetworkPolicy>(
         fmt::format(R"({{"metadata":{{"namespace":"a","name":"p{}"}},"spec":{}}})", i, specs[i]));
@@ -35,7 +35,7 @@ std::string text(const net::NodePolicies& all, const std::vector<net::PolicyAllo
   for (const net::PolicyAllow& allow : allows) {
     out += allow.anybody ? "[any" : "[";
     if (!allow.pods.empty())
-      for (net::Ipv4 address : all.sets.at(allow.pods)) out += address.str() + " ";
+      for (net::Address address : all.sets.at(allow.pods)) out += address.str() + " ";
     for (const net::AddressRange& range : allow.ranges)
       out += range.first.str() + "-" + range.last.str() + " ";
     for (const net::PortRange& port : allow.ports)
@@ -47,7 +47,7 @@ std::string text(const net::NodePolicies& all, const std::vector<net::PolicyAllo
 
 /// What pod 10.0.0.1 (a/web) may: "in ...; out ...".
 std::string web(const std::vector<std::string>& specs) {
-  net::NodePolicies all = node_policies(world(specs), "n");
+  net::NodePolicies all = node_policies(world(specs), "n", net::Family::V4);
   auto pod = all.pods.find(ip("10.0.0.1"));
   if (pod == all.pods.end()) return "open";
   std::string out;
@@ -105,9 +105,9 @@ TEST_CASE("policies add up; those of other namespaces do not count") {
   const std::string kAllow =
       R"({"podSelector":{},"policyTypes":["Ingress"],"ingress":[{"from":[{"podSelector":{}}]}]})";
   CHECK(web({kDeny, kAllow}) == "in [10.0.0.1 10.0.0.2 ];");
-  net::NodePolicies all = node_policies(world({kDeny}), "n");
+  net::NodePolicies all = node_policies(world({kDeny}), "n", net::Family::V4);
   CHECK(all.pods.size() == 2);
-  CHECK(node_policies(world({kDeny}), "other").pods.empty());
+  CHECK(node_policies(world({kDeny}), "other", net::Family::V4).pods.empty());
 }
 
 TEST_CASE("which pods count") {
@@ -120,6 +120,24 @@ TEST_CASE("which pods count") {
   CHECK_FALSE(counts("{}", "{}"));
   CHECK_FALSE(counts("{}", R"({"podIP":"10.0.0.1","phase":"Succeeded"})"));
   CHECK_FALSE(counts(R"({"hostNetwork":true})", R"({"podIP":"10.0.0.1"})"));
+}
+
+TEST_CASE("each family has policies of its own") {
+  PolicyView view = world({R"({"podSelector":{"matchLabels":{"app":"web"}},"ingress":[
+      {"from":[{"podSelector":{"matchLabels":{"app":"db"}}}]},
+      {"from":[{"ipBlock":{"cidr":"10.9.0.0/16"}},{"ipBlock":{"cidr":"fd09::/16","except":["fd09:8000::/17"]}}]}]})"});
+  for (PolicyPod& pod : view.pods)
+    pod.addresses.push_back({net::Family::V6, ip("fd00::").value + pod.addresses[0].value});
+  net::NodePolicies v4 = node_policies(view, "n", net::Family::V4), v6 = node_policies(view, "n", net::Family::V6);
+  REQUIRE(v4.pods.contains(ip("10.0.0.1")));
+  REQUIRE(v6.pods.contains(ip("fd00::a00:1")));
+  CHECK(v6.pods.size() == 1);
+  CHECK(text(v4, *v4.pods.at(ip("10.0.0.1")).ingress).find("10.9.0.0-10.9.255.255") != std::string::npos);
+  const std::string six = text(v6, *v6.pods.at(ip("fd00::a00:1")).ingress);
+  INFO(six);
+  CHECK(six.find("fd09::-fd09:7fff:ffff:ffff:ffff:ffff:ffff:ffff") != std::string::npos);
+  CHECK(six.find("fd00::a00:2") != std::string::npos);
+  CHECK(six.find("10.") == std::string::npos);
 }
 
 }  // namespace

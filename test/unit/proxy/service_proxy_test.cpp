@@ -18,25 +18,25 @@ using net::ip;
 struct ProxiedCluster : test::TestCluster<SystemClock> {
   net::World world;
   client::EventRecorder events{client, clock, random, "service-proxy"};
-  DnsRecords records{informers, {.server = ip("10.96.0.10")}};
+  DnsRecords records{informers, {.servers = {ip("10.96.0.10")}}};
   std::unique_ptr<net::DnsServer> dns = checked(net::DnsServer::start(
-      world.host, {.listen = {ip("10.96.0.10"), 53}, .resolv_conf = "/nonexistent"}, records));
+      world.host, {.addresses = {ip("10.96.0.10")}, .resolv_conf = "/nonexistent"}, records));
   std::unique_ptr<net::ServiceRules> rules[2];
   ServiceProxy proxy{informers, clock};
   std::unique_ptr<net::Relays> relays =
       checked(net::Relays::start(net::duplicate(world.host), net::duplicate(world.nodes[0])));
   HostRelays host_relays{{informers, events, clock, *relays},
                          {.listen = {ip("127.0.0.1")},
-                          .node = world.host_network->node_address(0),
-                          .balancers = world.ranges.balancers()}};
+                          .node = world.host_network->node_addresses(0),
+                          .balancers = {world.ranges.balancers()}}};
   LoadBalancers balancers{{client, informers, events, clock,
                            [this](const auto& wanted) {
-                             std::map<net::Ipv4, net::Ipv4> nodes;
+                             std::map<net::Address, net::Address> nodes;
                              for (const auto& [address, name] : wanted)
-                               nodes[address] = world.host_network->node_address(name == "n0" ? 0 : 1);
+                               nodes[address] = world.host_network->node_addresses(name == "n0" ? 0 : 1)[0];
                              return world.host_network->set_paths(nodes);
                            }},
-                          {.range = world.ranges.balancers(), .reserved = {ip("10.250.0.129")}}};
+                          {.ranges = {world.ranges.balancers()}, .reserved = {ip("10.250.0.129")}}};
 
   ProxiedCluster() {
     create<api::Namespace>(R"({"metadata":{"name":"default"}})");
@@ -46,7 +46,7 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
                                                                    .balancers = world.ranges.balancers(),
                                                                    .pods = world.ranges.pods,
                                                                    .local = {ip("10.96.0.10")}}));
-      proxy.add_node(fmt::format("n{}", i), *rules[i]);
+      proxy.add_node(fmt::format("n{}", i), {rules[i].get()});
       checked(dns->add_node(fmt::format("n{}", i), world.nodes[i]));
     }
     start<api::Service, api::EndpointSlice, api::Event>();
@@ -56,7 +56,7 @@ struct ProxiedCluster : test::TestCluster<SystemClock> {
   }
   ~ProxiedCluster() { informers.stop(); }
 
-  void expose(net::Ipv4 backend) {
+  void expose(net::Address backend) {
     create<api::Service>(R"({"metadata":{"namespace":"default","name":"web"},"spec":{"type":"NodePort",
         "clusterIP":"10.96.0.20","ports":[{"name":"http","port":80,"nodePort":30080}]}})");
     create<api::EndpointSlice>(R"({"metadata":{"namespace":"default","name":"web-1",
@@ -89,7 +89,7 @@ TEST_CASE("a Service of the API answers by address, name, node port and on the h
   CHECK(ask(client.network, {ip("10.96.0.20"), 80}) == "pod " + client.address.str());
   CHECK(ask(pod.network, {ip("10.96.0.20"), 80}).starts_with("pod "));
   CHECK(ask(cluster.world.host, {ip("10.96.0.20"), 80}).starts_with("pod "));
-  CHECK(ask(client.network, {cluster.world.host_network->node_address(1), 30080}) ==
+  CHECK(ask(client.network, {cluster.world.host_network->node_addresses(1)[0], 30080}) ==
         "pod " + client.address.str());
   CHECK(ask(cluster.world.host, {ip("127.0.0.1"), 30080}).starts_with("pod "));
 
@@ -114,7 +114,7 @@ TEST_CASE("a taken node port is an event, and nothing else fails") {
         return true;
     return false;
   }));
-  CHECK(ask(cluster.world.host, {cluster.world.host_network->node_address(0), 30080}) == "pod 10.250.0.1");
+  CHECK(ask(cluster.world.host, {cluster.world.host_network->node_addresses(0)[0], 30080}) == "pod 10.250.0.1");
 }
 
 TEST_CASE("a load balancer gets an address, answers on it and on the host, and gives it back") {

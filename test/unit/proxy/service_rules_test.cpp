@@ -147,10 +147,64 @@ TEST_CASE("hostPorts of the node's running pods") {
       pod("n1", "Running", R"({"containerPort":53,"hostPort":54,"hostIP":"127.0.0.1","protocol":"UDP"})")};
   std::vector<std::string> texts;
   for (const client::Ref<api::Pod>& one : pods)
-    for (const net::ServiceRule& rule : host_port_rules(*one, "n1")) texts.push_back(text(rule));
+    for (const net::ServiceRule& rule : host_port_rules(*one, {"n1", "", net::Family::V4})) texts.push_back(text(rule));
   CHECK(texts ==
         std::vector<std::string>{"hostport/u-n1/:8000/TCP tcp *:8000 -> 10.244.0.9:80",
                                  "hostport/u-n1/192.0.2.1:53/UDP udp 192.0.2.1:53 -> 10.244.0.9:53"});
+}
+
+TEST_CASE("source ranges within others are left out: the kernel takes none that overlap") {
+  auto service = object<api::Service>(
+      R"({"spec":{"loadBalancerSourceRanges":["10.1.0.0/16","192.0.2.0/24"," 10.0.0.0/8 ","10.1.2.3/32","10.0.0.0/8"]}})");
+  std::string text;
+  for (const net::Cidr& range : balancer_sources(*service, net::Family::V4)) text += range.str() + " ";
+  CHECK(text == "10.0.0.0/8 192.0.2.0/24 ");
+}
+
+TEST_CASE("each family has rules of its own") {
+  auto service = object<api::Service>(
+      R"({"metadata":{"namespace":"default","name":"web"},"spec":{"type":"LoadBalancer","clusterIP":"10.96.0.20",
+          "clusterIPs":["10.96.0.20","fd00:96::20"],"ipFamilies":["IPv4","IPv6"],"externalIPs":["192.0.2.9","2001:db8::9"],
+          "loadBalancerSourceRanges":["2001:db8::/32"],
+          "ports":[{"name":"http","protocol":"TCP","port":80,"nodePort":30080}]},
+          "status":{"loadBalancer":{"ingress":[{"ip":"10.243.8.1"},{"ip":"fd00:243::8:1"}]}}})");
+  auto slice = [](const char* family, const char* address) {
+    return object<api::EndpointSlice>(fmt::format(
+        R"({{"metadata":{{"namespace":"default","name":"web-{0}","labels":{{"kubernetes.io/service-name":"web"}}}},
+            "addressType":"{0}","ports":[{{"name":"http","protocol":"TCP","port":8080}}],
+            "endpoints":[{{"addresses":["{1}"],"nodeName":"n1"}}]}})",
+        family, address));
+  };
+  Slices slices = {slice("IPv4", "10.244.0.5"), slice("IPv6", "fd00:244::5")};
+  auto rules_of = [&](net::Family family) {
+    std::vector<std::string> texts;
+    for (const net::ServiceRule& rule : service_rules(*service, slices, {"n1", "", family})) texts.push_back(text(rule));
+    return texts;
+  };
+  using Texts = std::vector<std::string>;
+  // Whom ranges of the other family alone let in is nobody of this one.
+  CHECK(rules_of(net::Family::V4) ==
+        Texts{"default/web:80/TCP tcp 10.96.0.20:80 192.0.2.9:80 *:30080 -> 10.244.0.5:8080",
+              "default/web:80/TCP/balancer tcp 10.243.8.1:80 <0.0.0.0/32 -> 10.244.0.5:8080"});
+  CHECK(rules_of(net::Family::V6) ==
+        Texts{"default/web:80/TCP tcp fd00:96::20:80 2001:db8::9:80 *:30080 -> [fd00:244::5]:8080",
+              "default/web:80/TCP/balancer tcp fd00:243::8:1:80 <2001:db8::/32 -> [fd00:244::5]:8080"});
+  CHECK(port_endpoints(*service, slices, service->spec.ports[0]).front().str() == "10.244.0.5:8080");
+  CHECK(local_endpoints(slices, "n1") == 1);
+  auto pod = object<api::Pod>(
+      R"({"metadata":{"uid":"u"},"spec":{"nodeName":"n1","containers":[{"name":"c","ports":[
+          {"containerPort":80,"hostPort":8080,"protocol":"TCP"},
+          {"containerPort":80,"hostPort":8081,"hostIP":"fd00:243::2","protocol":"TCP"},
+          {"containerPort":80,"hostPort":8082,"hostIP":"::1","protocol":"TCP"}]}]},
+          "status":{"podIP":"10.244.0.5","podIPs":[{"ip":"10.244.0.5"},{"ip":"fd00:244::5"}]}})");
+  auto ports_of = [&](net::Family family) {
+    std::vector<std::string> texts;
+    for (const net::ServiceRule& rule : host_port_rules(*pod, {"n1", "", family})) texts.push_back(text(rule));
+    return texts;
+  };
+  CHECK(ports_of(net::Family::V4) == Texts{"hostport/u/:8080/TCP tcp *:8080 -> 10.244.0.5:80"});
+  CHECK(ports_of(net::Family::V6) == Texts{"hostport/u/:8080/TCP tcp *:8080 -> [fd00:244::5]:80",
+                                           "hostport/u/fd00:243::2:8081/TCP tcp fd00:243::2:8081 -> [fd00:244::5]:80"});
 }
 
 }  // namespace
