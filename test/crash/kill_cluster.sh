@@ -61,7 +61,7 @@ change_something() {
     0) k set image deployment/hitcounter "hitcounter=hitcounter:$((RANDOM % 2 + 1)).0" ;;
     1) k scale --replicas=$((RANDOM % 6 + 2)) deployment/hitcounter ;;
     2) if [ -n "$down" ]; then "$SKIFF" node start "$down" && down=""; else "$SKIFF" node stop skiff-3 && down=skiff-3; fi ;;
-    3) (k drain skiff-2 --ignore-daemonsets --delete-emptydir-data --timeout=5s; k uncordon skiff-2) & ;;
+    3) (k drain skiff-2 --ignore-daemonsets --delete-emptydir-data --timeout=5s; k uncordon skiff-2) & draining=$! ;;
     4) k rollout undo deployment/hitcounter ;;
     5) k set image statefulset/db "db=hitcounter:$((RANDOM % 2 + 1)).0" ;;
     6) k delete pod -l app=hitcounter --wait=false ;;
@@ -72,6 +72,7 @@ kill_it() {
   eventually 20 "run $run: the process is gone" flock -n "$SKIFF_HOME/clusters/skiff/lock" true
 }
 down=""
+draining=""
 for run in $(seq "$RUNS"); do
   change_something
   pause
@@ -86,7 +87,8 @@ for run in $(seq "$RUNS"); do
     if ! flock -n "$SKIFF_HOME/clusters/skiff/lock" true; then kill_it; fi
   fi
   timeout 90 "$SKIFF" start "${START[@]}" >"$HOME/start.log" 2>&1 || { fail "run $run: start after kill: $(cat "$HOME/start.log")"; finish; }
-  wait
+  [ -z "$draining" ] || wait "$draining"  # by number: a bare wait would wait for the substitutions in pause, too
+  draining=""
   k uncordon skiff-2 >/dev/null 2>&1
   eventually 90 "run $run: everything is as wished" as_wished || break
   check_twins
