@@ -94,11 +94,11 @@ class CronJobs final : public Controller {
       auto known = std::find_if(active.begin(), active.end(),
                                 [&](const auto& one) { return one.uid == job->metadata.uid; });
       if (!is_finished(*job)) {
-        if (known == active.end() && !job->metadata.deletionTimestamp) {
+        // Such as `kubectl create job --from` makes: they are not counted. One of ours that was forgotten because this
+        // process was killed is found by its name, in start().
+        if (known == active.end())
           events_.warning(reference(cron), "UnexpectedJob",
                           "Saw a job that the controller did not create or forgot: " + job->metadata.name);
-          active.push_back(client::reference_to(job));  // it may be ours: made a moment before this process was killed
-        }
         continue;
       }
       if (succeeded(*job) && job->status.completionTime > cron.status.lastSuccessfulTime)
@@ -169,12 +169,23 @@ class CronJobs final : public Controller {
       events_.warning(reference(cron), "FailedCreate", "Error creating job: " + created.error().message());
       return std::move(created).error();
     }
-    if (created.ok()) {
+    if (!created.ok()) {
+      TRY(take_back(cron, job_of(cron, due.at, due.zone).metadata.name));
+    } else {
       jobs_written_.wrote(key_of(cron), client::revision_of(created.value()->metadata));
       events_.normal(reference(cron), "SuccessfulCreate", "Created job " + created.value()->metadata.name);
       cron.status.active.push_back(client::reference_to(created.value()));
     }
     cron.status.lastScheduleTime = due.at;
+    return ok();
+  }
+
+  // A job of that name is there already: if it is ours and runs, it counts as active.
+  Status take_back(api::CronJob& cron, const std::string& name) {
+    TRY_ASSIGN(Ref<api::Job> job, client_.get<api::Job>({cron.metadata.namespace_, name}));
+    const api::OwnerReference* owner = client::controller_of(job->metadata);
+    if (!owner || owner->uid != cron.metadata.uid || is_finished(*job)) return ok();
+    cron.status.active.push_back(client::reference_to(job));
     return ok();
   }
 

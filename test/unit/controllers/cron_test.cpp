@@ -147,6 +147,31 @@ TEST_CASE("what a cron job does while its last job still runs") {
   }
 }
 
+TEST_CASE("jobs that a cron job finds") {
+  Crons cluster;
+  auto job_of = [&](const std::string& name) {
+    return R"({"metadata":{"name":")" + name + R"(","ownerReferences":[{"apiVersion":"batch/v1","kind":"CronJob","name":"c","uid":")" +
+           cluster.get<api::CronJob>("c")->metadata.uid + R"(","controller":true}]},"spec":{"template":{"metadata":{"labels":
+           {"kubelet":"none"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"a"}]}}}})";
+  };
+  cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *","concurrencyPolicy":"Forbid",)"));
+  auto active = [&] { return cluster.get<api::CronJob>("c")->status.active; };
+  SECTION("that somebody started by hand do not count") {
+    cluster.create<api::Job>(job_of("by-hand"));
+    REQUIRE(cluster.wait_for([&] {
+      return cluster.has_event("UnexpectedJob", "Saw a job that the controller did not create or forgot: by-hand");
+    }));
+    CHECK(passes_until(cluster, 1min, [&] { return active().size() == 1 && active()[0].name != "by-hand"; }));
+  }
+  SECTION("that it made itself a moment before it was killed do") {
+    const std::string name = "c-" + std::to_string(at("2026-01-01T00:05:00Z").unix_seconds() / 60);
+    cluster.create<api::Job>(job_of(name));
+    CHECK(passes_until(cluster, 1min, [&] { return active().size() == 1 && active()[0].name == name; }));
+    CHECK(cluster.get<api::CronJob>("c")->status.lastScheduleTime == at("2026-01-01T00:05:00Z"));
+    CHECK(cluster.list<api::Job>().size() == 1);
+  }
+}
+
 TEST_CASE("a cron job in a zone, and one whose times went by unseen") {
   Crons cluster;
   SECTION("local time is in the annotation") {
