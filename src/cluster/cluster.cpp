@@ -10,6 +10,7 @@
 #include "cluster/images.hpp"
 #include "cluster/kubeconfig.hpp"
 #include "cluster/control_socket.hpp"
+#include "cluster/custom_metrics.hpp"
 #include "cluster/fake_nodes.hpp"
 #include "cluster/fleet.hpp"
 #include "cluster/network.hpp"
@@ -46,6 +47,7 @@ struct Cluster::Parts {
   std::unique_ptr<client::Client> manager_client, scheduler_client, kubelet_client;  // each owns what it writes
   std::unique_ptr<cluster::HostDirectories> directories;
   std::unique_ptr<client::Informers> informers;
+  std::unique_ptr<cluster::AggregatedMetrics> metrics;
   std::unique_ptr<controllers::Controllers> controllers;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<cluster::ClusterNetwork> network;
@@ -109,6 +111,8 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
   scheduler_client = plane->registry().client_for("kube-scheduler");
   kubelet_client = plane->registry().client_for("kubelet");
   directories = std::make_unique<cluster::HostDirectories>(Paths(settings.config).volumes());
+  metrics = std::make_unique<cluster::AggregatedMetrics>(
+      *manager_client, [this] { return client::read_kubeconfig(kubeconfig_text()); });
   informers = std::make_unique<client::Informers>(plane->client(), clock);
   std::vector<const api::KindInfo*> kinds;
   for (const registry::Resource& resource : plane->registry().resources())
@@ -127,6 +131,7 @@ Status Cluster::Parts::start_control_plane(const Progress& progress) {
             return plane->registry().admission().quota().pending(namespace_);
           },
           .directories = directories.get(),
+          .custom_metrics = metrics.get(),
           .node_grace = std::chrono::seconds(settings.config.node_grace)});
   TRY_ASSIGN(std::vector<scheduler::Profile> profiles, scheduler::parse_profiles(settings.config.scheduler_profiles));
   scheduler = std::make_unique<scheduler::Scheduler>(

@@ -49,6 +49,7 @@ class Autoscalers final : public Controller {
     if (!scaler) {
       MutexLock lock(mutex_);
       histories_.erase(key);
+      selectors_.erase(key);
       return Requeue::never();
     }
     if (scaler->metadata.deletionTimestamp) return Requeue::never();
@@ -169,12 +170,32 @@ class Autoscalers final : public Controller {
 
   // ---- metrics
 
-  // Others that scale the same pods would fight.
   Status check_selector(const HorizontalPodAutoscaler& scaler, const std::string& selector, HorizontalPodAutoscaler& next) {
     if (!selector.empty()) return ok();
     warn(scaler, "SelectorRequired", "selector is required");
     set(next, "ScalingActive", false, "InvalidSelector", "the HPA target's scale is missing a selector");
     return Error(Code::Invalid, "selector is required");
+  }
+
+  // Autoscalers that scale the same pods would fight: none of them does anything.
+  Status check_rivals(const ObjectKey& key, const api::Selector& selector, const ScaledPods& pods, HorizontalPodAutoscaler& next) {
+    std::set<ObjectKey> scaling = {key};
+    {
+      MutexLock lock(mutex_);
+      selectors_.insert_or_assign(key, selector);
+      for (const auto& [other, theirs] : selectors_)
+        if (other.namespace_ == key.namespace_ && std::any_of(pods.begin(), pods.end(), [&theirs = theirs](const auto& pod) {
+              return theirs.matches(pod->metadata.labels);
+            }))
+          scaling.insert(other);
+    }
+    if (scaling.size() < 2) return ok();
+    std::string names;
+    for (const ObjectKey& one : scaling) names += fmt::format("{}{{{} {}}}", names.empty() ? "" : " ", one.name, one.namespace_);
+    std::string message = fmt::format("pods by selector {} are controlled by multiple HPAs: [{}]", selector.text(), names);
+    warn(next, "AmbiguousSelector", message);
+    set(next, "ScalingActive", false, "AmbiguousSelector", message);
+    return Error(Code::Invalid, std::move(message));
   }
 
   Result<Computed> compute(const HorizontalPodAutoscaler& scaler, const api::Scale& scale, HorizontalPodAutoscaler& next) {
@@ -183,18 +204,23 @@ class Autoscalers final : public Controller {
     ScaledPods pods;
     for (const Ref<api::Pod>& pod : pods_.list(scaler.metadata.namespace_))
       if (selector.matches(pod->metadata.labels)) pods.push_back(pod);
+    TRY(check_rivals(key_of(scaler), selector, pods, next));
     const ScalingQuestion question{scaler, scale.spec.replicas, scale.status.replicas, selector, pods, wall_now()};
     std::vector<api::MetricSpec> metrics = scaler.spec.metrics;
     if (metrics.empty()) metrics.push_back(default_metric());
     Computed computed;
     size_t failed = 0;
-    std::optional<std::pair<std::string, Error>> first;
+    struct Failure {
+      std::string reason, message, whole;
+    };
+    std::optional<Failure> first;
     for (const api::MetricSpec& metric : metrics) {
       Result<MetricAnswer> answer = ask_metric(client_, custom_, question, metric);
       if (!answer.ok()) {
         ++failed;
         warn(scaler, failure_reason(metric), answer.error().message());
-        if (!first) first = {failure_reason(metric), answer.error()};
+        const std::string& message = answer.error().message();
+        if (!first) first = {failure_reason(metric), message, whole_failure(metric, message)};
         continue;
       }
       computed.statuses.push_back(std::move(answer.value().status));
@@ -204,10 +230,9 @@ class Autoscalers final : public Controller {
     }
     // With a number missing it may still grow, but not shrink: the missing one could ask for more.
     if (first && (failed >= metrics.size() || computed.replicas < scale.spec.replicas)) {
-      set(next, "ScalingActive", false, first->first,
-          "the HPA was unable to compute the replica count: " + first->second.message());
+      set(next, "ScalingActive", false, first->reason, "the HPA was unable to compute the replica count: " + first->message);
       return error(Code::Invalid, "invalid metrics ({} invalid out of {}), first error is: {}", failed, metrics.size(),
-                   first->second.message());
+                   first->whole);
     }
     set(next, "ScalingActive", true, "ValidMetricFound",
         "the HPA was able to successfully calculate a replica count from " + computed.metric);
@@ -233,6 +258,7 @@ class Autoscalers final : public Controller {
   client::EventRecorder events_;
   Mutex mutex_;
   std::map<ObjectKey, ScaleHistory> histories_ GUARDED_BY(mutex_);
+  std::map<ObjectKey, api::Selector> selectors_ GUARDED_BY(mutex_);  // of the pods that each scales
 };
 
 }  // namespace

@@ -17,22 +17,38 @@ bool succeeded(const api::Job& job) {
   return complete && complete->status == "True";
 }
 
-bool is_utc(const std::string& zone) {
-  return zone.empty() || zone == "UTC" || zone == "Etc/UTC" || zone == "GMT";
+// RFC 3339 in the time of the zone: "2026-07-01T09:00:00+02:00".
+std::string local_text(api::Time at, const TimeZone& zone) {
+  const std::int64_t offset = zone.stretch_at(at.wall()).offset.count() / 60;
+  std::string text = api::Time::from(at.wall() + std::chrono::minutes(offset)).text();
+  if (offset == 0) return text;
+  text.pop_back();  // Z
+  const std::int64_t minutes = std::abs(offset);
+  return text + fmt::format("{}{:02}:{:02}", offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
 }
 
-api::Job job_of(const api::CronJob& cron, api::Time scheduled) {
+api::Job job_of(const api::CronJob& cron, api::Time scheduled, const TimeZone& zone) {
   api::Job job;
   const api::JobTemplateSpec& model = cron.spec.jobTemplate;
   job.metadata.labels = model.metadata.labels;
   job.metadata.annotations = model.metadata.annotations;
-  job.metadata.annotations["batch.kubernetes.io/cronjob-scheduled-timestamp"] = scheduled.text();
+  job.metadata.annotations["batch.kubernetes.io/cronjob-scheduled-timestamp"] = local_text(scheduled, zone);
   job.metadata.namespace_ = cron.metadata.namespace_;
   // The minute is part of the name, so that one time cannot start two jobs.
   job.metadata.name = fmt::format("{}-{}", cron.metadata.name, scheduled.unix_seconds() / 60);
   job.metadata.ownerReferences = {client::controller_ref(cron)};
   job.spec = model.spec;
   return job;
+}
+
+// More than a hundred times have passed, as the distance of the first two has it.
+bool missed_many(const CronSchedule& schedule, api::Time from, api::Time now) {
+  constexpr std::int64_t kMany = 100;
+  std::optional<api::Time> first = schedule.next(from);
+  std::optional<api::Time> second = first ? schedule.next(*first) : std::nullopt;
+  if (!second || *second > now) return false;
+  const std::int64_t distance = second->unix_seconds() - first->unix_seconds();
+  return (now.unix_seconds() - first->unix_seconds()) / distance + 1 > kMany;
 }
 
 class CronJobs final : public Controller {
@@ -78,8 +94,11 @@ class CronJobs final : public Controller {
       auto known = std::find_if(active.begin(), active.end(),
                                 [&](const auto& one) { return one.uid == job->metadata.uid; });
       if (!is_finished(*job)) {
-        if (known == active.end() && !job->metadata.deletionTimestamp)
-          active.push_back(client::reference_to(job));
+        // Such as `kubectl create job --from` makes: they are not counted. One of ours that was forgotten because this
+        // process was killed is found by its name, in start().
+        if (known == active.end())
+          events_.warning(reference(cron), "UnexpectedJob",
+                          "Saw a job that the controller did not create or forgot: " + job->metadata.name);
         continue;
       }
       if (succeeded(*job) && job->status.completionTime > cron.status.lastSuccessfulTime)
@@ -100,13 +119,13 @@ class CronJobs final : public Controller {
   }
 
   Result<Requeue> schedule(api::CronJob& cron, const JobList& children) {
-    if (!is_utc(cron.spec.timeZone)) {
+    Result<TimeZone> zone = TimeZone::named(cron.spec.timeZone);
+    if (!zone.ok()) {
       events_.warning(reference(cron), "UnknownTimeZone",
-                      fmt::format("invalid timeZone: \"{}\": unknown time zone {}", cron.spec.timeZone,
-                                  cron.spec.timeZone));
+                      fmt::format("invalid timeZone: \"{}\": {}", cron.spec.timeZone, zone.error().message()));
       return Requeue::never();
     }
-    Result<CronSchedule> schedule = CronSchedule::parse(cron.spec.schedule);
+    Result<CronSchedule> schedule = CronSchedule::parse(cron.spec.schedule, zone.value());
     if (!schedule.ok()) {
       events_.warning(
           reference(cron), "UnparseableSchedule",
@@ -119,13 +138,22 @@ class CronJobs final : public Controller {
     if (cron.spec.startingDeadlineSeconds)
       from = std::max(from,
                       api::Time::from(now.wall() - std::chrono::seconds(*cron.spec.startingDeadlineSeconds)));
-    if (std::optional<api::Time> due = schedule.value().latest(from, now)) TRY(start(cron, children, *due));
+    if (std::optional<api::Time> due = schedule.value().latest(from, now)) {
+      if (missed_many(schedule.value(), from, now))
+        events_.warning(reference(cron), "TooManyMissedTimes",
+                        "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
+      TRY(start(cron, children, {*due, zone.value()}));
+    }
     std::optional<api::Time> next = schedule.value().next(std::max(now, cron.status.lastScheduleTime));
     if (!next) return Requeue::never();
     return Requeue::in(std::max<Duration>(next->wall() - clock_.wall_now(), 1ms));
   }
 
-  Status start(api::CronJob& cron, const JobList& children, api::Time due) {
+  struct Due {
+    api::Time at;
+    const TimeZone& zone;
+  };
+  Status start(api::CronJob& cron, const JobList& children, const Due& due) {
     const std::string& policy = cron.spec.concurrencyPolicy;
     if (policy == "Forbid" && !cron.status.active.empty()) {
       events_.normal(reference(cron), "JobAlreadyActive",
@@ -135,18 +163,29 @@ class CronJobs final : public Controller {
     if (policy == "Replace")
       for (const Ref<api::Job>& job : children)
         if (!is_finished(*job)) TRY(remove(cron, *job));
-    Result<Ref<api::Job>> created = client_.create(job_of(cron, due));
+    Result<Ref<api::Job>> created = client_.create(job_of(cron, due.at, due.zone));
     if (!created.ok() && is_namespace_going(created.error())) return ok();
     if (!created.ok() && created.error().code() != Code::AlreadyExists) {
       events_.warning(reference(cron), "FailedCreate", "Error creating job: " + created.error().message());
       return std::move(created).error();
     }
-    if (created.ok()) {
+    if (!created.ok()) {
+      TRY(take_back(cron, job_of(cron, due.at, due.zone).metadata.name));
+    } else {
       jobs_written_.wrote(key_of(cron), client::revision_of(created.value()->metadata));
       events_.normal(reference(cron), "SuccessfulCreate", "Created job " + created.value()->metadata.name);
       cron.status.active.push_back(client::reference_to(created.value()));
     }
-    cron.status.lastScheduleTime = due;
+    cron.status.lastScheduleTime = due.at;
+    return ok();
+  }
+
+  // A job of that name is there already: if it is ours and runs, it counts as active.
+  Status take_back(api::CronJob& cron, const std::string& name) {
+    TRY_ASSIGN(Ref<api::Job> job, client_.get<api::Job>({cron.metadata.namespace_, name}));
+    const api::OwnerReference* owner = client::controller_of(job->metadata);
+    if (!owner || owner->uid != cron.metadata.uid || is_finished(*job)) return ok();
+    cron.status.active.push_back(client::reference_to(job));
     return ok();
   }
 

@@ -115,14 +115,17 @@ Result<std::int64_t> duration(std::string_view text) {
   return total;
 }
 
+constexpr std::chrono::days kHorizon{5 * 366};
+
 bool has(std::uint64_t bits, unsigned value) { return (bits >> value & 1) != 0; }
 
 bool is_any(std::string_view text) { return text.starts_with("*") || text.starts_with("?"); }
 
 }  // namespace
 
-Result<CronSchedule> CronSchedule::parse(std::string_view text) {
+Result<CronSchedule> CronSchedule::parse(std::string_view text, const TimeZone& zone) {
   CronSchedule schedule;
+  schedule.zone_ = zone;
   if (text.starts_with("@every ")) {
     TRY_ASSIGN(schedule.every_, duration(text.substr(7)));
     return schedule;
@@ -151,23 +154,36 @@ bool CronSchedule::day_matches(sys_days day) const {
   return any_day_ || any_weekday_ ? of_month && of_week : of_month || of_week;
 }
 
-std::optional<api::Time> CronSchedule::next(api::Time after) const {
+// By the fields alone, in [start, until); `start` is a whole minute.
+std::optional<WallTime> CronSchedule::next_local(WallTime start, WallTime until) const {
   using std::chrono::days;
-  using std::chrono::seconds;
-  if (every_ > 0) return api::Time::from(after.wall() + seconds(every_));
-  WallTime start = std::chrono::floor<std::chrono::minutes>(after.wall()) + std::chrono::minutes(1);
-  sys_days first = std::chrono::floor<days>(start);
-  for (sys_days day = first; day < first + days(5 * 366); day += days(1)) {
+  for (sys_days day = std::chrono::floor<days>(start); day < until; day += days(1)) {
     if (!day_matches(day)) continue;
     for (unsigned hour = 0; hour < 24; ++hour) {
       if (!has(hours_, hour)) continue;
       for (unsigned minute = 0; minute < 60; ++minute) {
         WallTime moment = day + std::chrono::hours(hour) + std::chrono::minutes(minute);
-        if (has(minutes_, minute) && moment >= start) return api::Time::from(moment);
+        if (has(minutes_, minute) && moment >= start) return moment < until ? std::optional(moment) : std::nullopt;
       }
     }
   }
   return std::nullopt;
+}
+
+// Stretch by stretch of one offset from UTC, within which local time runs as evenly as UTC.
+std::optional<api::Time> CronSchedule::next(api::Time after) const {
+  using std::chrono::minutes;
+  if (every_ > 0) return api::Time::from(after.wall() + std::chrono::seconds(every_));
+  const WallTime horizon = after.wall() + kHorizon;
+  TimeZone::Stretch stretch = zone_.stretch_at(after.wall());
+  WallTime start = std::chrono::floor<minutes>(after.wall() + stretch.offset) + minutes(1);
+  for (;;) {
+    const WallTime until = std::min(stretch.end, horizon);
+    if (auto found = next_local(start, until + stretch.offset)) return api::Time::from(*found - stretch.offset);
+    if (until == horizon) return std::nullopt;
+    stretch = zone_.stretch_at(until);
+    start = std::chrono::ceil<minutes>(until + stretch.offset);
+  }
 }
 
 std::optional<api::Time> CronSchedule::latest(api::Time from, api::Time to) const {
@@ -184,7 +200,7 @@ std::optional<api::Time> CronSchedule::latest(api::Time from, api::Time to) cons
              next(std::max(from, api::Time::from(WallTime(day) - std::chrono::seconds(1))));
          moment && *moment <= to && moment->wall() < day + days(1); moment = next(*moment))
       found = moment;
-    if (found || day < std::chrono::floor<days>(to.wall()) - days(5 * 366)) break;
+    if (found || day < std::chrono::floor<days>(to.wall()) - kHorizon) break;
   }
   return found;
 }

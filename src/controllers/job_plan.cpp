@@ -44,18 +44,37 @@ void note_end(JobProgress& progress, const api::Job& job, const client::Ref<api:
     if (std::optional<int> index = index_of(*pod)) progress.completed.insert(*index);
 }
 
-// Which index failed, and whether for good.
-void note_index_failure(JobProgress& progress, const api::Job& job, const api::Pod& pod, bool for_good) {
+// Which index failed, and whether for good. `counts`: false for a failure that the policy ignores.
+void note_index_failure(JobProgress& progress, const api::Job& job, const api::Pod& pod, bool for_good, bool counts) {
   std::optional<int> index = index_of(pod);
   if (!index || !job.spec.backoffLimitPerIndex) return;
-  const std::int32_t failures = failures_with(pod);
-  if (for_good || failures > *job.spec.backoffLimitPerIndex) {
+  IndexFailures failures = failures_before(pod);
+  ++(counts ? failures.count : failures.ignored);
+  failures.last = end_of(pod);
+  if (for_good || failures.count > *job.spec.backoffLimitPerIndex) {
     progress.failed_indexes.insert(*index);
     return;
   }
   IndexFailures& known = progress.index_failures[*index];
-  known.count = std::max(known.count, failures);
-  known.last = std::max(known.last, end_of(pod));
+  const bool newer = std::pair(failures.all(), failures.last) > std::pair(known.all(), known.last);
+  if (newer) known = failures;
+}
+
+// The pod of each open index that has failed most: what the next one has to know is written there.
+std::map<int, std::string> record_holders(const api::Job& job, const JobPods& pods, const JobProgress& progress) {
+  std::map<int, std::string> holders;
+  if (!job.spec.backoffLimitPerIndex) return holders;
+  std::map<int, std::pair<std::int32_t, api::Time>> most;
+  for (const client::Ref<api::Pod>& pod : pods) {
+    std::optional<int> index = index_of(*pod);
+    if (!index || progress.completed.contains(*index) || progress.failed_indexes.contains(*index)) continue;
+    const auto rank = std::pair(failures_before(*pod).all(), end_of(*pod));
+    auto [known, first] = most.try_emplace(*index, rank);
+    if (!first && rank <= known->second) continue;
+    known->second = rank;
+    holders[*index] = pod->metadata.uid;
+  }
+  return holders;
 }
 
 // A failed pod by the policy: false when it is as if it had not been.
@@ -63,10 +82,11 @@ bool counts_as_failed(JobProgress& progress, const api::Job& job, const client::
   FailureRuling ruling = rule_on_failure(job, *pod);
   if (ruling.action == FailureAction::Ignore) {
     if (is_tracked(*pod)) progress.ignored.push_back(pod);
+    note_index_failure(progress, job, *pod, false, false);
     return false;
   }
   if (ruling.action == FailureAction::FailJob && !progress.fail_job) progress.fail_job = std::move(ruling.message);
-  note_index_failure(progress, job, *pod, ruling.action == FailureAction::FailIndex);
+  note_index_failure(progress, job, *pod, ruling.action == FailureAction::FailIndex, true);
   return true;
 }
 
@@ -77,6 +97,23 @@ void settle(std::vector<std::string>& waiting, std::int32_t& counter, const JobP
                                [&](const auto& pod) { return pod->metadata.uid == uid && is_tracked(*pod); });
     if (!tracked) ++counter;
     return !tracked;
+  });
+}
+
+// Takes the record holders back from among those that may lose their finalizer.
+void keep_records(JobProgress& progress, const api::Job& job, const JobPods& pods, api::UncountedTerminatedPods& uncounted) {
+  const std::map<int, std::string> holders = record_holders(job, pods, progress);
+  auto holds = [&](const client::Ref<api::Pod>& pod) {
+    std::optional<int> index = index_of(*pod);
+    auto holder = index ? holders.find(*index) : holders.end();
+    return holder != holders.end() && holder->second == pod->metadata.uid;
+  };
+  std::erase_if(progress.ignored, holds);
+  std::erase_if(progress.counted, [&](const client::Ref<api::Pod>& pod) {
+    if (pod->status.phase == "Succeeded" || !holds(pod)) return false;
+    progress.records.push_back(pod);
+    std::erase(uncounted.failed, pod->metadata.uid);
+    return true;
   });
 }
 
@@ -164,8 +201,9 @@ JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus&
     for (const api::ContainerStatus& one : pod->status.containerStatuses)
       progress.restarts += one.restartCount;
   }
+  keep_records(progress, job, pods, uncounted);
   progress.succeeded = status.succeeded + static_cast<std::int32_t>(uncounted.succeeded.size());
-  progress.failed = status.failed + static_cast<std::int32_t>(uncounted.failed.size());
+  progress.failed = status.failed + static_cast<std::int32_t>(uncounted.failed.size() + progress.records.size());
   if (is_indexed(job)) {
     status.completedIndexes = index_text(progress.completed);
     progress.succeeded = static_cast<std::int32_t>(progress.completed.size());
@@ -173,6 +211,15 @@ JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus&
   if (job.spec.backoffLimitPerIndex) status.failedIndexes = index_text(progress.failed_indexes);
   status.uncountedTerminatedPods = uncounted;
   return progress;
+}
+
+void count_records(JobProgress& progress, api::JobStatus& status) {
+  api::UncountedTerminatedPods& uncounted = status.uncountedTerminatedPods.ensure();
+  for (const client::Ref<api::Pod>& pod : progress.records) {
+    uncounted.failed.push_back(pod->metadata.uid);
+    progress.counted.push_back(pod);
+  }
+  progress.records.clear();
 }
 
 std::optional<JobVerdict> judge(const api::Job& job, const JobProgress& progress, api::Time now) {

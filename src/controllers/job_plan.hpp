@@ -38,6 +38,9 @@ struct JobProgress {
   std::optional<api::Time> last_failure;
   std::int32_t restarts = 0;  // of pods that restart in place
   JobPods ignored;            // failed, but by the policy it does not count
+  // Failed pods that are their index' only record until a pod with the next count is there: they keep their finalizer,
+  // so that nobody can take the record away, and are not in the status yet.
+  JobPods records;
   Indexes failed_indexes;
   std::map<int, IndexFailures> index_failures;  // with backoffLimitPerIndex, of indexes that may be tried again
   std::optional<std::string> fail_job;          // a pod's failure that ends the job, for people
@@ -45,6 +48,9 @@ struct JobProgress {
 /// Moves newly finished pods into `status.uncountedTerminatedPods` and from there into the counters once
 /// their finalizers are gone, so that each is counted once whatever is interrupted.
 JobProgress count_pods(const api::Job& job, const JobPods& pods, api::JobStatus& status);
+
+/// The job is at its end: no record is needed any more.
+void count_records(JobProgress& progress, api::JobStatus& status);
 
 struct JobVerdict {
   bool failed = false;

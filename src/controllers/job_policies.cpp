@@ -55,15 +55,19 @@ FailureRuling rule_on_failure(const api::Job& job, const api::Pod& pod) {
   return {};
 }
 
-std::int32_t failures_with(const api::Pod& pod) {
-  std::int32_t before = 0;
-  auto annotation = pod.metadata.annotations.find(kIndexFailureCount);
-  if (annotation != pod.metadata.annotations.end())
-    std::from_chars(annotation->second.data(), annotation->second.data() + annotation->second.size(), before);
-  return before + 1;
+IndexFailures failures_before(const api::Pod& pod) {
+  auto count = [&](const char* key) {
+    std::int32_t value = 0;
+    auto annotation = pod.metadata.annotations.find(key);
+    if (annotation != pod.metadata.annotations.end())
+      std::from_chars(annotation->second.data(), annotation->second.data() + annotation->second.size(), value);
+    return value;
+  };
+  return {count(kIndexFailureCount), count(kIndexIgnoredCount), {}};
 }
 
 WallTime retry_time(const IndexFailures& failures) {
+  if (failures.count == 0) return failures.last.wall();  // only such as do not count
   std::int64_t delay = kFirstBackoff;
   for (int i = 1; i < failures.count && delay < kLongestBackoff; ++i) delay *= 2;
   return failures.last.wall() + std::chrono::seconds(std::min(delay, kLongestBackoff));

@@ -12,8 +12,10 @@
 
 namespace skiff::controllers {
 
-/// On pods of Jobs with backoffLimitPerIndex: how often their index had failed before.
+/// On pods of Jobs with backoffLimitPerIndex: how often their index had failed before, and how often by failures that
+/// the policy ignores.
 inline constexpr char kIndexFailureCount[] = "batch.kubernetes.io/job-index-failure-count";
+inline constexpr char kIndexIgnoredCount[] = "batch.kubernetes.io/job-index-ignored-failure-count";
 
 enum class FailureAction { Count, Ignore, FailIndex, FailJob };
 struct FailureRuling {
@@ -26,10 +28,12 @@ FailureRuling rule_on_failure(const api::Job& job, const api::Pod& pod);
 /// How an index has fared.
 struct IndexFailures {
   std::int32_t count = 0;
+  std::int32_t ignored = 0;
   api::Time last;
+  std::int32_t all() const { return count + ignored; }
 };
-/// How often the index of this failed pod has failed with it.
-std::int32_t failures_with(const api::Pod& pod);
+/// How the pod's index had fared before the pod, as its annotations say.
+IndexFailures failures_before(const api::Pod& pod);
 /// When the index may be tried again.
 WallTime retry_time(const IndexFailures& failures);
 

@@ -41,6 +41,13 @@ void give_index(api::Pod& pod, const api::Job& job, int index) {
   std::for_each(pod.spec.containers.begin(), pod.spec.containers.end(), tell);
 }
 
+void note_failures(api::Pod& pod, const JobProgress& progress, int index) {
+  auto known = progress.index_failures.find(index);
+  const IndexFailures failures = known == progress.index_failures.end() ? IndexFailures() : known->second;
+  pod.metadata.annotations[kIndexFailureCount] = std::to_string(failures.count);
+  if (failures.ignored > 0) pod.metadata.annotations[kIndexIgnoredCount] = std::to_string(failures.ignored);
+}
+
 class Jobs final : public Controller {
  public:
   explicit Jobs(const Context& context)
@@ -56,15 +63,18 @@ class Jobs final : public Controller {
       for (const Ref<api::Pod>& pod : {before, now})
         if (pod)
           if (std::optional<ObjectKey> key = owner_key<api::Job>(pod->metadata)) queue().add(*key);
+      if (now && is_tracked(*now) && (now->metadata.deletionTimestamp || !client::controller_of(now->metadata)))
+        queue().add(key_of_orphan(*now));
     });
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
+    if (key.name.starts_with(kOrphanPrefix)) return free_orphan({key.namespace_, key.name.substr(kOrphanPrefix.size())});
     Ref<api::Job> job = jobs_.get(key);
     if (!job) {
       pods_written_.forget(key);
       written_.forget(key);
-      return Requeue::never();
+      return free_pods_of(key);
     }
     if (!pods_written_.passed(key, pods_.revision()) || !written_.passed(key, jobs_.revision()))
       return Requeue::never();
@@ -80,6 +90,25 @@ class Jobs final : public Controller {
   }
 
  private:
+  // Pods that no job counts any more must not be held by the finalizer. Such as may have lost theirs have keys of their
+  // own.
+  static constexpr std::string_view kOrphanPrefix = "pod/";
+  static ObjectKey key_of_orphan(const api::Pod& pod) {
+    return {pod.metadata.namespace_, std::string(kOrphanPrefix) + pod.metadata.name};
+  }
+  Result<Requeue> free_orphan(const ObjectKey& key) {
+    Ref<api::Pod> pod = pods_.get(key);
+    const api::OwnerReference* owner = pod ? client::controller_of(pod->metadata) : nullptr;
+    Ref<api::Job> job = owner ? jobs_.get({key.namespace_, owner->name}) : nullptr;
+    if (pod && !(job && job->metadata.uid == owner->uid)) TRY(free(*pod));
+    return Requeue::never();
+  }
+  Result<Requeue> free_pods_of(const ObjectKey& gone) {
+    for (const Ref<api::Pod>& pod : pods_.list(gone.namespace_))
+      if (owner_key<api::Job>(pod->metadata) == gone) TRY(free(*pod));
+    return Requeue::never();
+  }
+
   static bool is_foreign(const api::Job& job) {
     return !job.spec.managedBy.empty() && job.spec.managedBy != "kubernetes.io/job-controller";
   }
@@ -90,6 +119,7 @@ class Jobs final : public Controller {
     JobProgress progress = count_pods(next, pods, next.status);
     std::optional<JobVerdict> verdict = decided(next);
     if (!verdict) verdict = judge(next, progress, wall_now());
+    if (verdict) count_records(progress, next.status);
     if (verdict) note_verdict(next, *verdict, progress);
     next.status.active = static_cast<std::int32_t>(progress.active.size());
     next.status.ready = progress.ready;
@@ -183,10 +213,7 @@ class Jobs final : public Controller {
       if (indexed) {
         const int index = indexes[turn.fetch_add(1)];
         give_index(pod, job, index);
-        auto failures = progress.index_failures.find(index);
-        if (job.spec.backoffLimitPerIndex)
-          pod.metadata.annotations[kIndexFailureCount] =
-              std::to_string(failures == progress.index_failures.end() ? 0 : failures->second.count);
+        if (job.spec.backoffLimitPerIndex) note_failures(pod, progress, index);
       }
       Result<Ref<api::Pod>> made = client_.create(std::move(pod));
       if (!made.ok()) {
@@ -213,14 +240,20 @@ class Jobs final : public Controller {
   }
 
   Status untrack(const api::Job& job, const api::Pod& pod) {
-    if (!is_tracked(pod)) return ok();
+    TRY_ASSIGN(std::int64_t revision, free(pod));
+    if (revision > 0) pods_written_.wrote(key_of(job), revision);
+    return ok();
+  }
+
+  // Takes the finalizer off; the revision that was written, or 0 when there was nothing to do.
+  Result<std::int64_t> free(const api::Pod& pod) {
+    if (!is_tracked(pod)) return std::int64_t{0};
     auto written = client_.update_with_retry<api::Pod>(key_of(pod), [&](api::Pod& next) {
       return next.metadata.uid == pod.metadata.uid && std::erase(next.metadata.finalizers, kJobTracking) > 0;
     });
-    if (!written.ok() && written.error().code() == Code::NotFound) return ok();
+    if (!written.ok() && written.error().code() == Code::NotFound) return std::int64_t{0};
     TRY(written);
-    pods_written_.wrote(key_of(job), client::revision_of(written.value()->metadata));
-    return ok();
+    return client::revision_of(written.value()->metadata);
   }
 
   // ---- time

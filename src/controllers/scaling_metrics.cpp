@@ -1,5 +1,7 @@
 #include "controllers/scaling_metrics.hpp"
 
+#include <fmt/format.h>
+
 #include <charconv>
 
 #include "api/gen/metrics.hpp"
@@ -123,7 +125,7 @@ Result<MetricAnswer> ask_pods(CustomMetrics* custom, const ScalingQuestion& ques
     usage.target_milli = source.target.averageValue ? source.target.averageValue->milli() : 0;
     proposal = replicas_for_usage(std::move(usage));
   }
-  if (!proposal.ok()) return std::move(proposal).error().in("failed to get pods metric value");
+  TRY(proposal);
   MetricAnswer answer{proposal.value().replicas, "pods metric " + source.metric.name, {}};
   answer.status.type = "Pods";
   auto& status = answer.status.pods.emplace();
@@ -149,7 +151,7 @@ std::int32_t replicas_for_number(const ScalingQuestion& question, const api::Met
   }
   const std::int64_t wanted = target.averageValue ? target.averageValue->milli() : kMilli;
   const std::int32_t there = question.observed;
-  shown.averageValue = api::Quantity::of_milli(there == 0 ? 0 : milli / there);
+  shown.averageValue = api::Quantity::of_milli(there == 0 ? 0 : (milli + there - 1) / there);
   double ratio = static_cast<double>(milli) / (static_cast<double>(wanted) * std::max(there, 1));
   if (there > 0 && tolerance.within(ratio)) return there;
   return static_cast<std::int32_t>((milli + wanted - 1) / wanted);
@@ -158,10 +160,10 @@ std::int32_t replicas_for_number(const ScalingQuestion& question, const api::Met
 Result<MetricAnswer> ask_object(CustomMetrics* custom, const ScalingQuestion& question, const api::ObjectMetricSource& source) {
   Result<std::int64_t> value = Error(Code::NotFound, "no metrics returned from custom metrics API");
   if (custom) value = custom->of_object(question.scaler.metadata.namespace_, source.describedObject, source.metric);
-  if (!value.ok())
-    return std::move(value).error().in(fmt::format(
-        "failed to get object metric value: unable to get metric {}: {} on {} {}/{}", source.metric.name,
-        source.describedObject.kind, question.scaler.metadata.namespace_, source.describedObject.name, source.metric.name));
+  if (!value.ok())  // the slash is Kubernetes', where the name stands for the metric
+    return error(value.error().code(), "unable to get metric {}: {} on {} {}/{}", source.metric.name,
+                 source.describedObject.kind, question.scaler.metadata.namespace_, source.describedObject.name,
+                 value.error().message());
   MetricAnswer answer{0, fmt::format("{} metric {}", source.describedObject.kind, source.metric.name), {}};
   answer.status.type = "Object";
   auto& status = answer.status.object.emplace();
@@ -171,14 +173,26 @@ Result<MetricAnswer> ask_object(CustomMetrics* custom, const ScalingQuestion& qu
   return answer;
 }
 
+// As Kubernetes' messages print one.
+std::string text_of(const api::LabelSelector* selector) {
+  if (!selector) return "nil";
+  std::string text = "&LabelSelector{MatchLabels:map[string]string{";
+  for (const auto& [key, value] : selector->matchLabels) text += fmt::format("{}: {},", key, value);
+  text += "},MatchExpressions:[]LabelSelectorRequirement{";
+  for (const auto& one : selector->matchExpressions)
+    text += fmt::format("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},", one.key, one.operator_,
+                        fmt::join(one.values, " "));
+  return text + "},}";
+}
+
 Result<MetricAnswer> ask_external(CustomMetrics* custom, const ScalingQuestion& question, const api::ExternalMetricSource& source) {
   Result<std::int64_t> value = Error(Code::NotFound, "no metrics returned from external metrics API");
   if (custom) value = custom->external(question.scaler.metadata.namespace_, source.metric);
+  const std::string selector = text_of(source.metric.selector ? &*source.metric.selector : nullptr);
   if (!value.ok())
-    return std::move(value).error().in(
-        fmt::format("failed to get {} external metric value: unable to get external metric {}/{}", source.metric.name,
-                    question.scaler.metadata.namespace_, source.metric.name));
-  MetricAnswer answer{0, "external metric " + source.metric.name, {}};
+    return std::move(value).error().in(fmt::format("unable to get external metric {}/{}/{}",
+                                                   question.scaler.metadata.namespace_, source.metric.name, selector));
+  MetricAnswer answer{0, fmt::format("external metric {}({})", source.metric.name, selector), {}};
   answer.status.type = "External";
   auto& status = answer.status.external.emplace();
   status.metric = source.metric;
@@ -197,6 +211,20 @@ Result<MetricAnswer> ask_metric(client::Client& client, CustomMetrics* custom, c
   if (metric.type == "Object" && metric.object) return ask_object(custom, question, *metric.object);
   if (metric.type == "External" && metric.external) return ask_external(custom, question, *metric.external);
   return error(Code::Invalid, "unknown metric source type \"{}\"", metric.type);
+}
+
+std::string whole_failure(const api::MetricSpec& metric, const std::string& message) {
+  if (metric.type == "Resource" && metric.resource)
+    return fmt::format("failed to get {} resource metric value: {}", metric.resource->name, message);
+  if (metric.type == "ContainerResource" && metric.containerResource)
+    return fmt::format("failed to get {} container metric value: {}", metric.containerResource->container, message);
+  if (metric.type == "Pods") return "failed to get pods metric value: " + message;
+  if (metric.type == "Object") return "failed to get object metric value: " + message;
+  if (metric.type != "External" || !metric.external) return message;
+  const std::string& name = metric.external->metric.name;
+  return metric.external->target.averageValue
+             ? fmt::format("failed to get {0} external metric value: failed to get {0} external metric: {1}", name, message)
+             : fmt::format("failed to get {0} external metric value: failed to get external metric {0}: {1}", name, message);
 }
 
 std::string failure_reason(const api::MetricSpec& metric) {

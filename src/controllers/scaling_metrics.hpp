@@ -38,9 +38,11 @@ struct MetricAnswer {
   api::MetricStatus status;
 };
 
-/// `custom` may be null. The error's detail-free message is what Kubernetes says ("failed to get cpu utilization: ...").
+/// `custom` may be null. The error is what the event and the condition say ("failed to get cpu utilization: ...").
 Result<MetricAnswer> ask_metric(client::Client& client, CustomMetrics* custom, const ScalingQuestion& question,
                                 const api::MetricSpec& metric);
+/// The same as it stands among what all metrics came to ("failed to get cpu resource metric value: ...").
+std::string whole_failure(const api::MetricSpec& metric, const std::string& message);
 /// "FailedGetResourceMetric" and its kin.
 std::string failure_reason(const api::MetricSpec& metric);
 

@@ -89,14 +89,23 @@ CheckResult Handlers::check_command(const api::ExecAction& action, const Handler
   return {end.value().code == 0, end.value().output};
 }
 
+namespace {
+
+Result<HttpRequest> request_of(const api::HTTPGetAction& action, const HandlerTarget& target) {
+  TRY_ASSIGN(int port, port_number(action.port, target.container));
+  HttpRequest request{
+      {action.host.empty() ? target.pod_ip : action.host, port}, action.scheme == "HTTPS", asked_path(action.path), {}};
+  for (const api::HTTPHeader& header : action.httpHeaders) request.headers.emplace_back(header.name, header.value);
+  return request;
+}
+
+}  // namespace
+
 CheckResult Handlers::check_http(const api::HTTPGetAction& action, const HandlerTarget& target,
                                  Duration timeout) const {
-  Result<int> port = port_number(action.port, target.container);
-  if (!port.ok()) return {false, port.error().message()};
-  HttpRequest request{
-      {action.host.empty() ? target.pod_ip : action.host, port.value()}, action.scheme == "HTTPS", action.path, {}};
-  for (const api::HTTPHeader& header : action.httpHeaders)
-    request.headers.emplace_back(header.name, header.value);
+  Result<HttpRequest> first = request_of(action, target);
+  if (!first.ok()) return {false, first.error().message()};
+  HttpRequest request = std::move(first).value();
   TimePoint deadline = clock_.now() + timeout;
   Result<HttpAnswer> answer = http_get(node_.network(), request, deadline);
   // Redirects on the same host are followed; one to elsewhere says that the server answers, which is enough.
@@ -152,6 +161,20 @@ CheckResult Handlers::check(const api::Probe& probe, const HandlerTarget& target
   return {false, "the probe has no handler"};
 }
 
+// A hook's request: any answer will do. Elsewhere tens of milliseconds pass between a container's start and its hook;
+// here a server that is about to listen would be missed by one or two.
+Status Handlers::notify(const api::HTTPGetAction& action, const HandlerTarget& target, std::stop_token stop) const {
+  constexpr Duration kPatience = 1s, kPause = 20ms;
+  TRY_ASSIGN(HttpRequest request, request_of(action, target));
+  const TimePoint began = clock_.now();
+  for (;;) {
+    Result<HttpAnswer> answer = http_get(node_.network(), request, clock_.now() + 30s);
+    if (answer.ok()) return ok();
+    bool refused = answer.error().sys_errno() == ECONNREFUSED;
+    if (!refused || clock_.now() - began > kPatience || !clock_.wait_for(stop, kPause)) return std::move(answer).error();
+  }
+}
+
 Status Handlers::run(const api::LifecycleHandler& handler, const HandlerTarget& target,
                      std::stop_token stop) const {
   // The caller bounds the time: by the grace period, or not at all as for postStart.
@@ -170,10 +193,7 @@ Status Handlers::run(const api::LifecycleHandler& handler, const HandlerTarget& 
     (void)clock_.wait_for(stop, std::chrono::seconds(handler.sleep->seconds));
     return ok();
   }
-  if (handler.httpGet) {
-    CheckResult result = check_http(*handler.httpGet, target, 30s);
-    return result.success ? ok() : Status(error(Code::System, "{}", result.output));
-  }
+  if (handler.httpGet) return notify(*handler.httpGet, target, std::move(stop));
   return ok();  // tcpSocket is accepted and ignored, as Kubernetes does
 }
 

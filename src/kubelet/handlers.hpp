@@ -34,6 +34,7 @@ class Handlers {
   CheckResult check_grpc(const api::GRPCAction& action, const HandlerTarget& target, Duration timeout) const;
   CheckResult check_http(const api::HTTPGetAction& action, const HandlerTarget& target,
                          Duration timeout) const;
+  Status notify(const api::HTTPGetAction& action, const HandlerTarget& target, std::stop_token stop) const;
 
   runtime::Node& node_;
   Clock& clock_;

@@ -122,6 +122,16 @@ std::optional<HttpRequest> follow(const HttpRequest& request, const std::string&
   return next;
 }
 
+std::string asked_path(const std::string& path) {
+  size_t scheme = path.find("://");
+  bool whole = scheme != std::string::npos && scheme > 0 &&
+               std::all_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(scheme),
+                           [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '-' || c == '.'; });
+  if (!whole) return path;
+  size_t slash = path.find('/', scheme + 3);
+  return slash == std::string::npos ? "/" : path.substr(slash);
+}
+
 Result<HttpAnswer> http_get(const UniqueFd& network, const HttpRequest& request, TimePoint deadline) {
   std::string doing = fmt::format("Get \"{}\"", url_of(request));
   Result<UniqueFd> socket = connect_tcp(network, request.address, deadline);

@@ -38,6 +38,9 @@ Result<HttpAnswer> http_get(const UniqueFd& network, const HttpRequest& request,
 /// The request that a redirect asks for; nullopt: it leads to another host.
 std::optional<HttpRequest> follow(const HttpRequest& request, const std::string& location);
 
+/// What an HTTP action's path asks for: the path and query alone where somebody wrote a whole URL there.
+std::string asked_path(const std::string& path);
+
 /// The head and body of an answer that was read to its end. BadRequest: not HTTP.
 Result<HttpAnswer> parse_answer(std::string_view text);
 

@@ -241,10 +241,25 @@ Result<MountedVolume> Volumes::set_up_one(const Place& place) {
   return made;
 }
 
+namespace {
+
+// A volume that no container asks for is left alone, whatever is wrong with it.
+bool is_used(const api::Pod& pod, const std::string& volume) {
+  auto by = [&](const auto& containers) {
+    return std::ranges::any_of(containers, [&](const auto& container) {
+      return std::ranges::any_of(container.volumeMounts, [&](const auto& mount) { return mount.name == volume; }) ||
+             std::ranges::any_of(container.volumeDevices, [&](const auto& device) { return device.name == volume; });
+    });
+  };
+  return by(pod.spec.containers) || by(pod.spec.initContainers) || by(pod.spec.ephemeralContainers);
+}
+
+}  // namespace
+
 Result<PodVolumes> Volumes::set_up(const std::string& pod_directory, const FieldSource& source) {
   PodVolumes volumes;
   for (const api::Volume& volume : source.pod.spec.volumes) {
-    if (volume.image) continue;
+    if (volume.image || !is_used(source.pod, volume.name)) continue;
     TRY_ASSIGN(volumes[volume.name], set_up_one({pod_directory, volume, source}));
   }
   return volumes;

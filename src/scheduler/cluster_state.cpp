@@ -17,6 +17,7 @@ std::string group_key(const api::ObjectMeta& pod) {
 void ClusterState::set_node(const client::Ref<api::Node>& node) {
   NodeState& state = nodes_[node->metadata.name];
   bool is_new = !state.node;
+  if (is_new || state.node->metadata.labels != node->metadata.labels) domains_.clear();
   count_images(state, -1);
   state.node = node;
   state.allocatable = Resources::from(node->status.allocatable);
@@ -51,8 +52,27 @@ void ClusterState::remove_node(const std::string& name) {
 
 void ClusterState::list_existing() {
   existing_.clear();
-  for (const auto& [name, state] : nodes_)
-    if (state.node) existing_.push_back(&state);
+  domains_.clear();
+  for (auto& [name, state] : nodes_) {
+    if (!state.node) continue;
+    state.ordinal = existing_.size();
+    existing_.push_back(&state);
+  }
+}
+
+const Domains& ClusterState::domains(const std::string& topology_key) const {
+  auto [known, is_new] = domains_.try_emplace(topology_key);
+  Domains& domains = known->second;
+  if (!is_new) return domains;
+  std::unordered_map<std::string_view, int> numbers;
+  domains.of.reserve(existing_.size());
+  for (const NodeState* node : existing_) {
+    auto label = node->node->metadata.labels.find(topology_key);
+    if (label == node->node->metadata.labels.end()) domains.of.push_back(Domains::kNone);
+    else domains.of.push_back(numbers.try_emplace(label->second, static_cast<int>(numbers.size())).first->second);
+  }
+  domains.count = static_cast<int>(numbers.size());
+  return domains;
 }
 
 const NodeState* ClusterState::find(const std::string& name) const {

@@ -24,9 +24,17 @@ struct PodGroup {
   std::unordered_map<const NodeState*, int> nodes;  // how many on each; the Node itself may be missing
 };
 
+/// In which domain of a topology key (a node label) each node is: domains have numbers from 0 on.
+struct Domains {
+  static constexpr int kNone = -1;  // the node has no such label
+  std::vector<int> of;              // by NodeState::ordinal
+  int count = 0;
+};
+
 /// A node and the sums over its pods. The node itself may be missing while pods are already known.
 struct NodeState {
   client::Ref<api::Node> node;
+  size_t ordinal = 0;  // its place among those that exist
   Resources allocatable;
   std::int64_t max_pods = 0;
   Resources requested, scored;
@@ -59,6 +67,8 @@ class ClusterState {
   const NodeState* find(const std::string& name) const;  // null: no such node
   const std::vector<std::unique_ptr<PodGroup>>& groups() const { return groups_; }
   const NamespaceLabels& namespaces() const { return namespaces_; }
+  /// Valid until a node comes, goes or changes its labels.
+  const Domains& domains(const std::string& topology_key) const;
   /// Whether a counted pod uses the claim.
   bool in_use(const client::ObjectKey& claim) const { return claims_.contains(claim); }
   /// How many nodes have the image.
@@ -84,6 +94,7 @@ class ClusterState {
   std::multiset<client::ObjectKey> claims_;
   std::unordered_map<std::string, int> images_;
   NamespaceLabels namespaces_;
+  mutable std::unordered_map<std::string, Domains> domains_;  // made when they are asked for
 };
 
 }  // namespace skiff::scheduler

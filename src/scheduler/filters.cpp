@@ -97,7 +97,7 @@ NodeVerdict Filtering::check(const NodeState& node) const {
   for (Filter filter : kFilters)
     if (filter(pod_, node, verdict)) return verdict;
   if (!pod_.claims.empty() && volumes_.refuses(node, cluster_, verdict)) return verdict;
-  topology_.refuses(*node.node, verdict);
+  topology_.refuses(node, verdict);
   return verdict;
 }
 

@@ -113,10 +113,10 @@ NodeStates best_nodes(const PodInfo& pod, const ClusterState& cluster, const Top
       scored(1, [&](const NodeState& node) { return images_present(pod, node, cluster); }),
       normalised(3, true, [&](const NodeState& node) { return untolerated_preferences(pod, node); }),
       normalised(2, false, [&](const NodeState& node) { return preferred_affinity(pod, node); }),
-      normalised(2, false, [&](const NodeState& node) { return topology.affinity_score(*node.node); }),
+      normalised(2, false, [&](const NodeState& node) { return topology.affinity_score(node); }),
       normalised(2, true,
                  [&](const NodeState& node) {
-                   return own_spread ? topology.crowding(*node.node) : siblings(pod, node);
+                   return own_spread ? topology.crowding(node) : siblings(pod, node);
                  }),
   };
   NodeStates best;

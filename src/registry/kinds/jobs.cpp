@@ -8,6 +8,7 @@
 #include "api/gen/volume.hpp"
 #include "api/json.hpp"
 #include "api/selector.hpp"
+#include "base/time_zone.hpp"
 #include "registry/kinds/kind.hpp"
 #include "registry/kinds/kinds.hpp"
 #include "registry/kinds/pod_template.hpp"
@@ -268,11 +269,8 @@ void check_time_zone(const std::string& zone, FieldErrors& errors) {
   if (zone == "Local" || zone == "local")
     return errors.invalid(at, quote(zone),
                           "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
-  bool plain = std::all_of(zone.begin(), zone.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '/' || c == '_' || c == '-' || c == '+';
-  });
-  if (!plain || zone.starts_with('/') || zone.ends_with('/'))
-    errors.invalid(at, quote(zone), "unknown time zone " + zone);
+  if (Result<TimeZone> known = TimeZone::named(zone); !known.ok())
+    errors.invalid(at, quote(zone), known.error().message());
 }
 
 void validate_cron_job(const api::CronJob& job, const api::CronJob* old, FieldErrors& errors) {

@@ -195,11 +195,83 @@ TEST_CASE("an autoscaler scales a Deployment by measured CPU and says so") {
            "False FailedGetScale: the HPA controller was unable to get the target's current scale: deployments.apps \"nowhere\" "
            "not found";
   }));
-  cluster.create<HorizontalPodAutoscaler>(scaler_json(
-      "custom", "d", R"({"type":"Pods","pods":{"metric":{"name":"hits"},"target":{"type":"AverageValue","averageValue":"1"}}})"));
+  // A second one over the same pods: neither moves.
+  cluster.create<HorizontalPodAutoscaler>(scaler_json("rival", "d", cpu));
   CHECK(cluster.wait_for([&] {
-    return condition("custom", "ScalingActive") ==
-           "False FailedGetPodsMetric: the HPA was unable to compute the replica count: failed to get pods metric value: unable "
-           "to get metric hits: no metrics returned from custom metrics API";
+    return condition("rival", "ScalingActive") ==
+           "False AmbiguousSelector: pods by selector a=b are controlled by multiple HPAs: [{h default} {rival default}]";
   }));
+}
+
+namespace {
+
+using Scaled = test::ControlledCluster<test::FakeClock>;
+
+// A Deployment of two ready pods, and an autoscaler over it with `metric`.
+void scale_by(Scaled& cluster, const std::string& metric) {
+  cluster.create<api::Deployment>(R"({"metadata":{"name":"d"},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},
+    "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})");
+  REQUIRE(cluster.wait_for([&] { return cluster.get<api::Deployment>("d")->status.readyReplicas == 2; }));
+  cluster.create<HorizontalPodAutoscaler>(
+      R"({"metadata":{"name":"h"},"spec":{"maxReplicas":9,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"d"},
+      "metrics":[)" + metric + "]}}");
+}
+std::string active(Scaled& cluster) {
+  for (const auto& one : cluster.get<HorizontalPodAutoscaler>("h")->status.conditions)
+    if (one.type == "ScalingActive") return one.status + " " + one.reason + ": " + one.message;
+  return "";
+}
+// Looks every 15 seconds until the wish is there.
+bool comes_to(Scaled& cluster, std::int32_t replicas) {
+  for (int i = 0; i < 40; ++i) {
+    if (cluster.wait_for([&] { return cluster.get<api::Deployment>("d")->spec.replicas == replicas; }, 50ms)) return true;
+    cluster.clock.advance(15s);
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("metrics that are not resources scale, or say what is missing") {
+  Scaled cluster;
+  auto says = [&](const std::string& reason, const std::string& message, const std::string& whole) {
+    CHECK(cluster.wait_for([&] { return active(cluster) == "False " + reason + ": the HPA was unable to compute the replica count: " + message; }));
+    CHECK(cluster.wait_for([&] { return cluster.has_event(reason, message); }));
+    CHECK(cluster.wait_for([&] {
+      return cluster.has_event("FailedComputeMetricsReplicas", "invalid metrics (1 invalid out of 1), first error is: " + whole);
+    }));
+  };
+  SECTION("of pods") {
+    scale_by(cluster, R"({"type":"Pods","pods":{"metric":{"name":"hits"},"target":{"type":"AverageValue","averageValue":"10"}}})");
+    const std::string message = "unable to get metric hits: no metrics returned from custom metrics API";
+    says("FailedGetPodsMetric", message, "failed to get pods metric value: " + message);
+    for (const auto& pod : cluster.list<api::Pod>("a=b")) cluster.metrics.set(pod->metadata.name, 15'000);
+    CHECK(comes_to(cluster, 3));
+    CHECK(cluster.wait_for([&] { return cluster.has_event("SuccessfulRescale", "New size: 3; reason: pods metric hits above target"); }));
+  }
+  SECTION("of another object, by value") {
+    scale_by(cluster, R"({"type":"Object","object":{"metric":{"name":"requests"},"describedObject":{"apiVersion":"networking.k8s.io/v1",
+      "kind":"Ingress","name":"main"},"target":{"type":"Value","value":"100"}}})");
+    const std::string message = "unable to get metric requests: Ingress on default main/no metrics returned from custom metrics API";
+    says("FailedGetObjectMetric", message, "failed to get object metric value: " + message);
+    cluster.metrics.set(200'000);
+    CHECK(comes_to(cluster, 4));
+    CHECK(cluster.wait_for([&] {
+      auto all = cluster.get<HorizontalPodAutoscaler>("h")->status.currentMetrics;
+      return all.size() == 1 && all[0].object && all[0].object->current.value && all[0].object->current.value->text() == "200";
+    }));
+  }
+  SECTION("from outside, a share for each pod") {
+    scale_by(cluster, R"({"type":"External","external":{"metric":{"name":"queue","selector":{"matchLabels":{"q":"1"}}},
+      "target":{"type":"AverageValue","averageValue":"30"}}})");
+    const std::string message = "unable to get external metric default/queue/&LabelSelector{MatchLabels:map[string]string{q: 1,},"
+                                "MatchExpressions:[]LabelSelectorRequirement{},}: no metrics returned from external metrics API";
+    says("FailedGetExternalMetric", message, "failed to get queue external metric value: failed to get queue external metric: " + message);
+    cluster.metrics.set(110'000);
+    CHECK(comes_to(cluster, 4));
+    CHECK(cluster.wait_for([&] {
+      return active(cluster).starts_with("True ValidMetricFound: the HPA was able to successfully calculate a replica count "
+                                         "from external metric queue(&LabelSelector{");
+    }));
+  }
 }

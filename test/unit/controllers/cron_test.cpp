@@ -33,6 +33,30 @@ TEST_CASE("schedules say when") {
   }
 }
 
+TEST_CASE("schedules follow the clocks of their zone") {
+  struct Row {
+    const char *name, *zone, *schedule, *after, *next;
+  };
+  const auto rows = {
+      Row{"winter", "Europe/Berlin", "0 9 * * *", "2026-01-01T00:00:00Z", "2026-01-01T08:00:00Z"},
+      Row{"summer", "Europe/Berlin", "0 9 * * *", "2026-07-01T00:00:00Z", "2026-07-01T07:00:00Z"},
+      Row{"another day here and there", "Pacific/Auckland", "0 1 1 * *", "2026-06-15T00:00:00Z", "2026-06-30T13:00:00Z"},
+      Row{"an hour that is leapt over", "Europe/Berlin", "30 2 29 3 *", "2026-03-28T00:00:00Z", "2027-03-29T00:30:00Z"},
+      Row{"the hour after the leap", "Europe/Berlin", "0 3 29 3 *", "2026-03-28T00:00:00Z", "2026-03-29T01:00:00Z"},
+      Row{"an hour that comes twice, first", "Europe/Berlin", "30 2 * * *", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"},
+      Row{"and second", "Europe/Berlin", "30 2 * * *", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"},
+      Row{"half hours", "Asia/Kolkata", "0 0 * * *", "2026-01-01T00:00:00Z", "2026-01-01T18:30:00Z"}};
+  for (const Row& row : rows) DYNAMIC_SECTION(row.name) {
+    auto schedule = controllers::CronSchedule::parse(row.schedule, TimeZone::named(row.zone).value()).value();
+    auto next = schedule.next(at(row.after));
+    REQUIRE(next);
+    CHECK(next->text() == row.next);
+    CHECK(schedule.latest(at(row.after), *next) == next);
+  }
+  CHECK(TimeZone::named("Mars/Olympus").error().message() == "unknown time zone Mars/Olympus");
+  CHECK_FALSE(TimeZone::named("../../etc/passwd").ok());
+}
+
 TEST_CASE("the last missed time is found") {
   auto hourly = controllers::CronSchedule::parse("0 * * * *").value();
   CHECK(hourly.latest(at("2026-01-01T00:10:00Z"), at("2026-01-03T07:59:00Z"))->text() ==
@@ -66,6 +90,110 @@ TEST_CASE("a cron job starts a job each time and keeps no more than its history"
   CHECK(cluster.get<api::CronJob>("c")->status.lastScheduleTime == at("2026-01-01T00:01:00Z"));
   CHECK(cluster.wait_for(
       [&] { return cluster.has_event("SuccessfulCreate", "Created job " + job->metadata.name); }));
+}
+
+namespace {
+
+std::string cron(const std::string& spec) {
+  return R"({"metadata":{"name":"c"},"spec":{)" + spec + R"("jobTemplate":{"spec":{
+      "template":{"metadata":{"labels":{"kubelet":"none"}},"spec":{"restartPolicy":"Never",
+      "containers":[{"name":"c","image":"a"}]}}}}}})";
+}
+
+using Crons = ControlledCluster<test::FakeClock>;
+
+// Moves on, as timers may be set only after the clock moved, until `condition` holds.
+bool passes_until(Crons& cluster, Duration step, const std::function<bool()>& condition) {
+  for (int i = 0; i < 100; ++i) {
+    if (cluster.wait_for(condition, 50ms)) return true;
+    cluster.clock.advance(step);
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("what a cron job does while its last job still runs") {
+  Crons cluster;
+  SECTION("Allow: both") {
+    cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *",)"));
+    CHECK(passes_until(cluster, 1min, [&] { return cluster.get<api::CronJob>("c")->status.active.size() == 2; }));
+    CHECK(cluster.list<api::Job>().size() == 2);
+  }
+  SECTION("Forbid: not another") {
+    cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *","concurrencyPolicy":"Forbid",)"));
+    CHECK(passes_until(cluster, 1min, [&] {
+      return cluster.has_event("JobAlreadyActive",
+                               "Not starting job because prior execution is running and concurrency policy is Forbid");
+    }));
+    CHECK(cluster.list<api::Job>().size() == 1);
+  }
+  SECTION("Replace: the new one instead") {
+    cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *","concurrencyPolicy":"Replace",)"));
+    REQUIRE(passes_until(cluster, 1min, [&] { return cluster.list<api::Job>().size() == 1; }));
+    const std::string first = cluster.list<api::Job>()[0]->metadata.name;
+    CHECK(passes_until(cluster, 1min, [&] { return cluster.has_event("SuccessfulDelete", "Deleted job " + first); }));
+    CHECK(passes_until(cluster, 1s, [&] {
+      auto jobs = cluster.list<api::Job>();
+      auto active = cluster.get<api::CronJob>("c")->status.active;
+      return jobs.size() == 1 && jobs[0]->metadata.name != first && active.size() == 1 &&
+             active[0].name == jobs[0]->metadata.name;
+    }));
+  }
+  SECTION("suspend: none at all") {
+    cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *","suspend":true,)"));
+    for (int i = 0; i < 10; ++i) cluster.clock.advance(1min);
+    CHECK_FALSE(cluster.wait_for([&] { return !cluster.list<api::Job>().empty(); }, 200ms));
+  }
+}
+
+TEST_CASE("jobs that a cron job finds") {
+  Crons cluster;
+  auto job_of = [&](const std::string& name) {
+    return R"({"metadata":{"name":")" + name + R"(","ownerReferences":[{"apiVersion":"batch/v1","kind":"CronJob","name":"c","uid":")" +
+           cluster.get<api::CronJob>("c")->metadata.uid + R"(","controller":true}]},"spec":{"template":{"metadata":{"labels":
+           {"kubelet":"none"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"a"}]}}}})";
+  };
+  cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *","concurrencyPolicy":"Forbid",)"));
+  auto active = [&] { return cluster.get<api::CronJob>("c")->status.active; };
+  SECTION("that somebody started by hand do not count") {
+    cluster.create<api::Job>(job_of("by-hand"));
+    REQUIRE(cluster.wait_for([&] {
+      return cluster.has_event("UnexpectedJob", "Saw a job that the controller did not create or forgot: by-hand");
+    }));
+    CHECK(passes_until(cluster, 1min, [&] { return active().size() == 1 && active()[0].name != "by-hand"; }));
+  }
+  SECTION("that it made itself a moment before it was killed do") {
+    const std::string name = "c-" + std::to_string(at("2026-01-01T00:05:00Z").unix_seconds() / 60);
+    cluster.create<api::Job>(job_of(name));
+    CHECK(passes_until(cluster, 1min, [&] { return active().size() == 1 && active()[0].name == name; }));
+    CHECK(cluster.get<api::CronJob>("c")->status.lastScheduleTime == at("2026-01-01T00:05:00Z"));
+    CHECK(cluster.list<api::Job>().size() == 1);
+  }
+}
+
+TEST_CASE("a cron job in a zone, and one whose times went by unseen") {
+  Crons cluster;
+  SECTION("local time is in the annotation") {
+    cluster.create<api::CronJob>(cron(R"("schedule":"30 5 * * *","timeZone":"Asia/Kolkata",)"));
+    REQUIRE(passes_until(cluster, 1h, [&] { return cluster.list<api::Job>().size() == 1; }));
+    CHECK(cluster.list<api::Job>()[0]->metadata.annotations.at("batch.kubernetes.io/cronjob-scheduled-timestamp") ==
+          "2026-01-02T05:30:00+05:30");
+  }
+  SECTION("more than a hundred are told") {
+    cluster.clock.advance(1s);
+    cluster.create<api::CronJob>(cron(R"("schedule":"* * * * *","suspend":true,)"));
+    cluster.clock.advance(3h);
+    REQUIRE(cluster.client.update_with_retry<api::CronJob>({"default", "c"}, [](api::CronJob& next) {
+      next.spec.suspend = false;
+      return true;
+    }).ok());
+    CHECK(cluster.wait_for([&] {
+      return cluster.has_event("TooManyMissedTimes", "too many missed start times. Set or decrease "
+                                                     ".spec.startingDeadlineSeconds or check clock skew");
+    }));
+    CHECK(cluster.wait_for([&] { return cluster.list<api::Job>().size() == 1; }));
+  }
 }
 
 TEST_CASE("a budget counts what may go") {

@@ -1,54 +1,14 @@
 // Random events in a random order, from a seed: what controllers promise holds at every single change, and in the end
 // the world is as wished. SKIFF_FAULT_SEEDS=N plays more seeds.
 
-#include <cstdlib>
-
-#include "support.hpp"
+#include "faults.hpp"
 
 using namespace skiff;
 using test::ControlledCluster;
+using test::fault_seeds;
+using test::PodWatcher;
 
 namespace {
-
-int seeds() {
-  const char* wish = std::getenv("SKIFF_FAULT_SEEDS");
-  return wish ? std::atoi(wish) : 8;
-}
-
-// Counts pods at every change of them, as the store has it.
-class Watcher {
- public:
-  using Pods = std::map<std::string, client::Ref<api::Pod>>;
-  Watcher(ControlledCluster<>& cluster, std::function<std::string(const Pods&)> check) : check_(std::move(check)) {
-    informer_ = std::make_unique<client::AnyInformer>(cluster.client, cluster.clock, api::kind_of<api::Pod>());
-    informer_->on_change([this](const client::AnyRef& before, const client::AnyRef& now) {
-      MutexLock lock(mutex_);
-      if (now) pods_[now.metadata().name] = now.as<api::Pod>();
-      else pods_.erase(before.metadata().name);
-      if (!on_) return;
-      if (std::string problem = check_(pods_); !problem.empty()) problems_.push_back(std::move(problem));
-    });
-    informer_->start();
-    REQUIRE(informer_->wait_synced({}));
-  }
-  ~Watcher() { informer_->stop(); }
-  void begin() {
-    MutexLock lock(mutex_);
-    on_ = true;
-  }
-  std::vector<std::string> problems() {
-    MutexLock lock(mutex_);
-    return problems_;
-  }
-
- private:
-  std::function<std::string(const Pods&)> check_;
-  Mutex mutex_;
-  Pods pods_;
-  bool on_ = false;
-  std::vector<std::string> problems_;
-  std::unique_ptr<client::AnyInformer> informer_;
-};
 
 bool change_deployment(ControlledCluster<>& cluster, const std::function<void(api::Deployment&)>& change) {
   return cluster.client.update_with_retry<api::Deployment>({"default", "d"}, [&](api::Deployment& next) {
@@ -61,7 +21,7 @@ bool change_deployment(ControlledCluster<>& cluster, const std::function<void(ap
 
 TEST_CASE("a rollout never has too many or too few pods, whatever comes in between", "[faults]") {
   constexpr int kReplicas = 6, kSurge = 2, kUnavailable = 1;
-  for (int seed = 1; seed <= seeds(); ++seed) DYNAMIC_SECTION("seed " << seed) {
+  for (int seed = 1; seed <= fault_seeds(); ++seed) DYNAMIC_SECTION("seed " << seed) {
     SeededRandom random(static_cast<std::uint64_t>(seed));
     ControlledCluster<> cluster;
     cluster.create<api::Deployment>(R"({"metadata":{"name":"d"},"spec":{"replicas":6,"selector":{"matchLabels":{"app":"d"}},
@@ -75,7 +35,7 @@ TEST_CASE("a rollout never has too many or too few pods, whatever comes in betwe
     REQUIRE(cluster.wait_for([&] { return pods().size() == kReplicas; }));
     ready_all();
     REQUIRE(cluster.wait_for([&] { return cluster.get<api::Deployment>("d")->status.availableReplicas == kReplicas; }));
-    Watcher watcher(cluster, [](const Watcher::Pods& all) -> std::string {
+    PodWatcher watcher(cluster, [](const PodWatcher::Pods& all) -> std::string {
       int active = 0, available = 0;
       for (const auto& [name, pod] : all) {
         if (pod->metadata.deletionTimestamp) continue;
@@ -119,7 +79,7 @@ TEST_CASE("a rollout never has too many or too few pods, whatever comes in betwe
 }
 
 TEST_CASE("a job counts each pod once, whatever happens to its pods", "[faults]") {
-  for (int seed = 1; seed <= seeds(); ++seed) DYNAMIC_SECTION("seed " << seed) {
+  for (int seed = 1; seed <= fault_seeds(); ++seed) DYNAMIC_SECTION("seed " << seed) {
     SeededRandom random(static_cast<std::uint64_t>(seed));
     ControlledCluster<test::FakeClock> cluster;
     cluster.create<api::Job>(R"({"metadata":{"name":"j"},"spec":{"parallelism":4,"completions":12,"completionMode":"Indexed",

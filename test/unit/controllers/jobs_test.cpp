@@ -223,3 +223,98 @@ TEST_CASE("a job of another controller is left alone") {
   CHECK(cluster.list<api::Pod>("job-name=j").empty());
   CHECK(cluster.get<api::Job>("j")->status == api::JobStatus());
 }
+
+TEST_CASE("a failed index remembers its failures although somebody deletes its pod") {
+  ControlledCluster<test::FakeClock> cluster;
+  cluster.create<api::Job>(job(R"("parallelism":1,"completions":1,"completionMode":"Indexed","backoffLimitPerIndex":3,)"));
+  auto pods = [&] { return cluster.list<api::Pod>("job-name=j"); };
+  REQUIRE(cluster.wait_for([&] { return pods().size() == 1; }));
+  const std::string first = pods()[0]->metadata.name;
+  REQUIRE(cluster.client.update_with_retry<api::Pod>({"default", first}, [](api::Pod& next) {
+    next.status.phase = "Failed";
+    return true;
+  }, true).ok());
+  REQUIRE(cluster.client.remove<api::Pod>({"default", first}, {.grace_seconds = 0}).ok());
+  // Until the next one knows what it knew, it stays.
+  CHECK_FALSE(cluster.wait_for([&] { return pods().empty(); }, 100ms));
+  CHECK(cluster.get<api::Job>("j")->status.failed == 0);
+  bool replaced = false;
+  for (int i = 0; i < 50 && !replaced; ++i) {
+    replaced = cluster.wait_for([&] { return pods().size() == 1 && pods()[0]->metadata.name != first; }, 50ms);
+    if (!replaced) cluster.clock.advance(1s);
+  }
+  REQUIRE(replaced);
+  CHECK(pods()[0]->metadata.annotations.at(controllers::kIndexFailureCount) == "1");
+  CHECK(cluster.wait_for([&] { return cluster.get<api::Job>("j")->status.failed == 1; }));
+}
+
+TEST_CASE("a failure that the policy ignores is noted for the index, and costs it nothing") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(std::string(kIndexed) + R"("backoffLimitPerIndex":0,"podFailurePolicy":{"rules":[
+    {"action":"Ignore","onPodConditions":[{"type":"DisruptionTarget","status":"True"}]}]},)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 3; }));
+  const std::string first = running(cluster)[0]->metadata.name;
+  end_index(cluster, 0, "Failed", 1, true);
+  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>().size() == 4; }));
+  client::Ref<api::Pod> second;
+  for (const auto& pod : running(cluster))
+    if (controllers::index_of(*pod) == 0) second = pod;
+  REQUIRE(second);
+  CHECK(second->metadata.annotations.at(controllers::kIndexFailureCount) == "0");
+  CHECK(second->metadata.annotations.at(controllers::kIndexIgnoredCount) == "1");
+  CHECK(cluster.get<api::Job>("j")->status.failed == 0);
+  CHECK(cluster.get<api::Job>("j")->status.failedIndexes.empty());
+  CHECK(cluster.wait_for([&] { return cluster.get<api::Pod>(first)->metadata.finalizers.empty(); }));
+}
+
+TEST_CASE("a job takes its orphan back and lets go of a pod with other labels") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(""));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 1; }));
+  const std::string name = running(cluster)[0]->metadata.name, uid = cluster.get<api::Job>("j")->metadata.uid;
+  auto owner = [&] {
+    const api::OwnerReference* found = client::controller_of(cluster.get<api::Pod>(name)->metadata);
+    return found ? found->uid : "";
+  };
+  auto change = [&](const std::function<void(api::Pod&)>& how) {
+    REQUIRE(cluster.client.update_with_retry<api::Pod>({"default", name}, [&](api::Pod& next) {
+      how(next);
+      return true;
+    }).ok());
+  };
+  change([](api::Pod& next) { next.metadata.ownerReferences.clear(); });
+  REQUIRE(cluster.wait_for([&] { return owner() == uid; }));
+  change([](api::Pod& next) { next.metadata.labels.clear(); });
+  CHECK(cluster.wait_for([&] { return owner().empty(); }));
+  // Nobody counts it any more, so nothing holds it.
+  CHECK(cluster.wait_for([&] { return cluster.get<api::Pod>(name)->metadata.finalizers.empty(); }));
+}
+
+TEST_CASE("the pods of a job that is gone are not held by its finalizer") {
+  ControlledCluster<> cluster;
+  cluster.create<api::Job>(job(R"("parallelism":2,)"));
+  REQUIRE(cluster.wait_for([&] { return running(cluster).size() == 2; }));
+  SECTION("deleted with their job") {
+    REQUIRE(cluster.client.remove<api::Job>({"default", "j"}, {.propagation = "Background"}).ok());
+    CHECK(cluster.wait_for([&] { return cluster.list<api::Pod>().empty(); }));
+  }
+  SECTION("although another job has its name by now") {
+    for (const auto& pod : running(cluster))
+      REQUIRE(cluster.client.update_with_retry<api::Pod>(client::key_of(*pod), [](api::Pod& next) {
+        next.metadata.ownerReferences[0].uid = "of-an-earlier-one";
+        return true;
+      }).ok());
+    CHECK(cluster.wait_for([&] {
+      auto pods = running(cluster);  // the collector removes the two; there are two new ones
+      return pods.size() == 2 && pods[0]->metadata.ownerReferences[0].uid != "of-an-earlier-one" &&
+             cluster.list<api::Pod>().size() == 2;
+    }));
+  }
+  SECTION("left behind by it") {
+    REQUIRE(cluster.client.remove<api::Job>({"default", "j"}, {.propagation = "Orphan"}).ok());
+    CHECK(cluster.wait_for([&] {
+      auto pods = cluster.list<api::Pod>();
+      return pods.size() == 2 && pods[0]->metadata.finalizers.empty() && pods[1]->metadata.finalizers.empty();
+    }));
+  }
+}

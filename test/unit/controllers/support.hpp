@@ -14,6 +14,7 @@
 #include "api/gen/volume.hpp"
 #include "api/pods.hpp"
 #include "controllers/controllers.hpp"
+#include "controllers/scaling_metrics.hpp"
 #include "support/nodes.hpp"
 
 namespace skiff::test {
@@ -58,6 +59,39 @@ class FakeDirectories final : public controllers::VolumeDirectories {
   std::set<std::string> made, emptied;
 };
 
+/// Numbers for autoscalers, the same whatever they are asked of; none until they are set.
+class FakeMetrics final : public controllers::CustomMetrics {
+ public:
+  Result<controllers::PodUsages> of_pods(const std::string&, const api::Selector&, const api::MetricIdentifier&) override {
+    MutexLock lock(mutex_);
+    if (pods_.empty()) return Error(Code::NotFound, "no metrics returned from custom metrics API");
+    return pods_;
+  }
+  Result<std::int64_t> of_object(const std::string&, const api::CrossVersionObjectReference&, const api::MetricIdentifier&) override {
+    return number("custom");
+  }
+  Result<std::int64_t> external(const std::string&, const api::MetricIdentifier&) override { return number("external"); }
+
+  void set(std::int64_t milli) {
+    MutexLock lock(mutex_);
+    number_ = milli;
+  }
+  void set(const std::string& pod, std::int64_t milli) {
+    MutexLock lock(mutex_);
+    pods_[pod].milli = milli;
+  }
+
+ private:
+  Result<std::int64_t> number(const char* from) {
+    MutexLock lock(mutex_);
+    if (!number_) return error(Code::NotFound, "no metrics returned from {} metrics API", from);
+    return *number_;
+  }
+  Mutex mutex_;
+  controllers::PodUsages pods_;
+  std::optional<std::int64_t> number_;
+};
+
 /// The controllers over a cluster in memory, and a stand-in for kubelets: pods get an address and become
 /// ready unless they have the label `kubelet`. Conflicts are retried after a backoff, so most tests let real
 /// time pass.
@@ -100,6 +134,7 @@ class ControlledCluster : public TestCluster<Time> {
     static_cast<void>(updated.ok());  // the pod may be gone again
   }
   FakeDirectories directories;
+  FakeMetrics metrics;
 
   bool has_event(const std::string& reason, const std::string& message) {
     for (const auto& event : this->template list<api::Event>())
@@ -110,7 +145,8 @@ class ControlledCluster : public TestCluster<Time> {
  private:
   std::atomic<int> addresses_ = 0;
   controllers::Controllers controllers{{this->client, this->informers, this->clock, this->random},
-                                       {.root_ca = "PEM", .served = this->served, .directories = &directories}};
+                                       {.root_ca = "PEM", .served = this->served, .directories = &directories,
+                                        .custom_metrics = &metrics}};
 };
 
 }  // namespace skiff::test

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "kubelet/grpc_check.hpp"
+#include "kubelet/http_check.hpp"
 #include "kubelet/probe_stream.hpp"
 
 namespace skiff::kubelet {
@@ -82,6 +83,16 @@ void serve_tls(UniqueFd socket, const SelfSigned& self, const std::string& answe
 }
 
 }  // namespace
+
+TEST_CASE("a path that is a whole URL asks for that URL's path") {
+  struct Row {
+    const char *path, *asked;
+  };
+  for (const Row& row : {Row{"/healthz", "/healthz"}, Row{"http://my.server.com/register/", "/register/"},
+                         Row{"http://my.server.com/a?b=c", "/a?b=c"}, Row{"https://my.server.com", "/"},
+                         Row{"/go?to=http://x/y", "/go?to=http://x/y"}})
+    CHECK(asked_path(row.path) == row.asked);
+}
 
 TEST_CASE("gRPC probes: what the health service says") {
   SECTION("serving") {

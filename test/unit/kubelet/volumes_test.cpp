@@ -72,6 +72,13 @@ TEST_CASE("a pod waits for its claim, then writes to the volume behind it") {
   CHECK(sys::read_file(scratch.path + "/file").value() == "kept\n");  // data of a claim outlives its pods
 }
 
+TEST_CASE("a volume that no container mounts is left alone, whatever is wrong with it") {
+  if (skip_without_root()) return;
+  TestKubelet test;
+  test.create("sleep 1000", "", R"(,"volumes":[{"name":"d","nfs":{"server":"no.such.server","path":"/"}}])");
+  CHECK(test.wait_ready());
+}
+
 TEST_CASE("fsGroup owns a local volume, a claim may be read-only") {
   if (skip_without_root()) return;
   Scratch scratch;
