@@ -182,7 +182,8 @@ Status ClusterNetwork::serve_http(const JoiningNode& node, const std::vector<net
   TRY(http_->add_network("host", host_));
   front_ = std::make_unique<proxy::HttpFront>(*http_);
   ingress_ = std::make_unique<proxy::IngressController>(
-      proxy::IngressController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), ingress_events_, uses_.clock, *front_},
+      proxy::IngressController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), ingress_events_, uses_.clock, *front_,
+                                       [this](const std::string& name) { return dns_->lookup(name); }},
       proxy::IngressControllerSpec{.addresses = settings_.ingress_addresses(), .listen = listen});
   gateways_ = std::make_unique<proxy::GatewayController>(
       proxy::GatewayController::Parts{uses_.client, uses_.informers, client::Informer<api::Secret>(certificates_), uses_.clock, *front_},

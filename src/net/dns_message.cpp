@@ -1,7 +1,6 @@
 #include "net/dns_message.hpp"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 
 namespace skiff::net {
@@ -124,9 +123,9 @@ class Writer {
     u16(static_cast<std::uint16_t>(value >> 16));
     u16(static_cast<std::uint16_t>(value & 0xFFFF));
   }
-  /// Remembers that `name` stands at `at`.
-  void know(const std::string& name, size_t at) {
-    if (at < 0x4000) known_.emplace(name, at);
+  /// Remembers that `name`, which outlives this object, stands at `at`.
+  void know(std::string_view name, size_t at) {
+    if (at < 0x4000) known_.emplace_back(name, at);
   }
   void forget_from(size_t at) {
     std::erase_if(known_, [&](const auto& entry) { return entry.second >= at; });
@@ -135,9 +134,9 @@ class Writer {
   /// Writes `name`, its tail as a pointer to where that stands already (SRV targets go without: RFC 2782).
   void name(std::string_view name, bool compress = true) {
     while (!name.empty()) {
-      auto seen = known_.find(std::string(name));
+      auto seen = std::find_if(known_.begin(), known_.end(), [&](const auto& entry) { return entry.first == name; });
       if (compress && seen != known_.end()) return u16(static_cast<std::uint16_t>(0xC000 | seen->second));
-      know(std::string(name), out_.size());
+      if (known_.size() < kMostKnown) know(name, out_.size());
       std::string_view label = name.substr(0, name.find('.'));
       out_ += static_cast<char>(std::min<size_t>(label.size(), 63));
       out_ += label.substr(0, 63);
@@ -147,8 +146,10 @@ class Writer {
   }
 
  private:
+  static constexpr size_t kMostKnown = 64;  // names that come later stand in full where no tail of theirs is among these
+
   std::string& out_;
-  std::map<std::string, size_t> known_;
+  std::vector<std::pair<std::string_view, size_t>> known_;
 };
 
 void write_data(Writer& writer, std::string& out, const DnsRecord& record) {
@@ -256,7 +257,7 @@ std::string encode_answer(const DnsQuery& query, const DnsAnswer& answer, size_t
   size_t at = kHeader;
   if (query.name.find('\\') == std::string::npos)
     for (std::string_view rest = query.name; !rest.empty();) {
-      writer.know(std::string(rest), at);
+      writer.know(rest, at);
       size_t step = std::min(rest.find('.'), rest.size()) + 1;
       at += step;
       rest.remove_prefix(std::min(step, rest.size()));

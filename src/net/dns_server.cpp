@@ -5,8 +5,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <future>
 #include <map>
+#include <vector>
 
 #include "base/log.hpp"
 #include "net/dns_forwarder.hpp"
@@ -22,8 +24,53 @@ constexpr size_t kMaxPacket = 65535;
 constexpr size_t kMaxClients = 256;
 constexpr size_t kMaxUnsent = 256 << 10;  // a client that does not read its answers
 constexpr Duration kClientIdle = 10s;
-constexpr int kPacketsATurn = 64;
+constexpr unsigned kPacketsATurn = 32;
 constexpr int kMaxAliases = 8;
+
+/// Packets that are taken from a socket, and their answers that go back, by one system call each.
+class Packets {
+ public:
+  /// How many came; they are there until the next call.
+  size_t receive(const UniqueFd& socket) {
+    for (unsigned i = 0; i < kPacketsATurn; ++i) {
+      parts_[i] = {buffers_.data() + i * kMaxUdpAnswer, kMaxUdpAnswer};
+      clients_[i] = SocketAddress();
+      heads_[i].msg_hdr = {.msg_name = &clients_[i].raw, .msg_namelen = clients_[i].size, .msg_iov = &parts_[i], .msg_iovlen = 1};
+    }
+    int count = ::recvmmsg(socket.get(), heads_.data(), kPacketsATurn, MSG_DONTWAIT, nullptr);
+    return count < 0 ? 0 : static_cast<size_t>(count);
+  }
+  std::string_view packet(size_t i) const { return {buffers_.data() + i * kMaxUdpAnswer, heads_[i].msg_len}; }
+  SocketAddress client(size_t i) const {
+    SocketAddress client = clients_[i];
+    client.size = heads_[i].msg_hdr.msg_namelen;
+    return client;
+  }
+
+  void answer(const SocketAddress& client, std::string packet) { answers_.emplace_back(client, std::move(packet)); }
+  /// An answer that cannot be sent is one that got lost: the client asks again.
+  void send(const UniqueFd& socket) {
+    std::vector<mmsghdr> heads(answers_.size());
+    std::vector<iovec> parts(answers_.size());
+    for (size_t i = 0; i < answers_.size(); ++i) {
+      auto& [client, packet] = answers_[i];
+      parts[i] = {packet.data(), packet.size()};
+      heads[i].msg_hdr = {.msg_name = &client.raw, .msg_namelen = client.size, .msg_iov = &parts[i], .msg_iovlen = 1};
+    }
+    for (size_t sent = 0; sent < heads.size();) {
+      int count = ::sendmmsg(socket.get(), heads.data() + sent, static_cast<unsigned>(heads.size() - sent), MSG_DONTWAIT | MSG_NOSIGNAL);
+      sent += count > 0 ? static_cast<size_t>(count) : 1;
+    }
+    answers_.clear();
+  }
+
+ private:
+  std::vector<char> buffers_ = std::vector<char>(kPacketsATurn * kMaxUdpAnswer);
+  std::array<SocketAddress, kPacketsATurn> clients_;
+  std::array<iovec, kPacketsATurn> parts_;
+  std::array<mmsghdr, kPacketsATurn> heads_{};
+  std::vector<std::pair<SocketAddress, std::string>> answers_;
+};
 
 }  // namespace
 
@@ -57,6 +104,10 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
     nodes_.erase(node);
   }
 
+  void ask(const std::string& name, DnsType type, DnsForwarder::Reply reply) {
+    handle(encode_query(0, name, type), {nullptr, {}, 0, std::make_shared<DnsForwarder::Reply>(std::move(reply))});
+  }
+
   void set_upstreams(DnsUpstreams upstreams) { forwarder_.set_upstreams(std::move(upstreams)); }
 
  private:
@@ -65,22 +116,40 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
     std::string in, out;
     EventLoop::TimerId timer = 0;
   };
-  using Reply = DnsForwarder::Reply;
+  /// Who waits for an answer.
+  struct Asker {
+    std::shared_ptr<UniqueFd> udp;  // null: a client of TCP, which takes answers of any length
+    SocketAddress address;
+    std::uint64_t client = 0;
+    std::shared_ptr<DnsForwarder::Reply> reply;  // somebody in this process
+    bool stream() const { return !udp; }
+  };
 
-  /// `stream`: the client takes answers of any length.
-  void handle(const std::string& packet, bool stream, const Reply& reply) {
+  void handle(std::string_view packet, const Asker& asker) {
     Result<DnsQuery> query = parse_query(packet);
-    if (!query.ok()) return reply(refusal(packet));
+    if (!query.ok()) return respond(asker, refusal(packet));
     std::optional<DnsAnswer> answer = zones_.answer(query.value().name, query.value().type);
-    if (!answer) return forwarder_.forward(query.value(), packet, stream, reply);
-    follow_alias({std::move(query).value(), stream, reply, kMaxAliases}, std::move(*answer));
+    if (!answer) return forwarder_.forward(query.value(), std::string(packet), asker.stream(), later(asker));
+    follow_alias({std::move(query).value(), asker, kMaxAliases}, std::move(*answer));
+  }
+
+  void respond(const Asker& asker, std::string answer) {
+    if (asker.reply) return (*asker.reply)(std::move(answer));
+    if (asker.stream()) return answer_client(asker.client, answer);
+    if (answer.empty()) return;
+    packets_.answer(asker.address, std::move(answer));
+    if (!receiving_) packets_.send(*asker.udp);
+  }
+  DnsForwarder::Reply later(const Asker& asker) {
+    return [self = weak_from_this(), asker](std::string answer) {
+      if (auto serving = self.lock()) serving->respond(asker, std::move(answer));
+    };
   }
 
   /// A client's question while its answer is put together.
   struct Asked {
     DnsQuery query;
-    bool stream;
-    Reply reply;
+    Asker asker;
     int aliases_left;
   };
 
@@ -103,7 +172,8 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
     std::string packet = encode_query(asked.query.id, alias->name, asked.query.type);
     Result<DnsQuery> outside = parse_query(packet);
     if (!outside.ok()) return finish(asked, {.code = DnsCode::ServerFailure});
-    auto join = [self = weak_from_this(), asked, answer](const std::string& got) {
+    bool stream = asked.asker.stream();
+    auto join = [self = weak_from_this(), asked = std::move(asked), answer = std::move(answer)](const std::string& got) {
       auto serving = self.lock();
       if (!serving) return;
       DnsAnswer joined = answer;
@@ -111,30 +181,20 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
       for (DnsRecord& record : read_answers(got)) joined.answers.push_back(std::move(record));
       serving->finish(asked, joined);
     };
-    forwarder_.forward(outside.value(), packet, asked.stream, join);
+    forwarder_.forward(outside.value(), packet, stream, std::move(join));
   }
 
-  void finish(const Asked& asked, const DnsAnswer& answer) const {
-    size_t limit = asked.stream ? kMaxPacket : std::min<size_t>(asked.query.payload_size, kMaxUdpAnswer);
-    asked.reply(encode_answer(asked.query, answer, limit));
+  void finish(const Asked& asked, const DnsAnswer& answer) {
+    size_t limit = asked.asker.stream() ? kMaxPacket : std::min<size_t>(asked.query.payload_size, kMaxUdpAnswer);
+    respond(asked.asker, encode_answer(asked.query, answer, limit));
   }
 
   void read_packets(const std::shared_ptr<UniqueFd>& udp) {
-    std::string packet;
-    for (int i = 0; i < kPacketsATurn; ++i) {
-      packet.resize(kMaxUdpAnswer);
-      SocketAddress client;
-      ssize_t length =
-          ::recvfrom(udp->get(), packet.data(), packet.size(), MSG_DONTWAIT, client.get(), &client.size);
-      if (length < 0) return;
-      packet.resize(static_cast<size_t>(length));
-      handle(packet, false, [udp, client](const std::string& answer) {
-        if (answer.empty()) return;
-        // An answer that cannot be sent is one that got lost: the client asks again.
-        (void)::sendto(udp->get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                       client.get(), client.size);
-      });
-    }
+    receiving_ = true;
+    size_t count = packets_.receive(*udp);
+    for (size_t i = 0; i < count; ++i) handle(packets_.packet(i), {udp, packets_.client(i), 0, nullptr});
+    receiving_ = false;
+    packets_.send(*udp);
   }
 
   void accept(int listener) {
@@ -185,9 +245,7 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
       if (in.size() < length + 2) return;
       std::string packet = in.substr(2, length);
       in.erase(0, length + 2);
-      handle(packet, true, [self = weak_from_this(), id](const std::string& answer) {
-        if (auto serving = self.lock()) serving->answer_client(id, answer);
-      });
+      handle(packet, {nullptr, {}, id, nullptr});
     }
   }
 
@@ -217,6 +275,8 @@ class DnsServer::Serving : public std::enable_shared_from_this<Serving> {
   std::uint64_t next_client_ = 0;
   std::map<std::uint64_t, Client> clients_;
   DnsForwarder forwarder_;
+  Packets packets_;
+  bool receiving_ = false;  // answers wait for each other
 };
 
 DnsServer::DnsServer(DnsServerSpec spec, std::unique_ptr<EventLoop> loop, const DnsZones& zones)
@@ -290,6 +350,28 @@ void DnsServer::set_upstreams(DnsUpstreams upstreams) {
     taken.set_value();
   });
   taken.get_future().wait();
+}
+
+std::vector<Address> DnsServer::lookup(const std::string& name, Duration patience) {
+  // Whoever answers late finds what he writes to still there.
+  struct Answers {
+    std::promise<std::vector<Address>> done;
+    std::vector<Address> addresses;
+    int missing = 2;
+  };
+  auto answers = std::make_shared<Answers>();
+  auto take = [answers](const std::string& packet) {
+    if (packet.size() >= 12)
+      for (const DnsRecord& record : read_answers(packet))
+        if (auto* address = std::get_if<Address>(&record.data)) answers->addresses.push_back(*address);
+    if (--answers->missing == 0) answers->done.set_value(std::move(answers->addresses));
+  };
+  std::future<std::vector<Address>> done = answers->done.get_future();
+  loop_->post([serving = serving_, name, take] {
+    for (DnsType type : {DnsType::A, DnsType::Aaaa}) serving->ask(name, type, take);
+  });
+  if (done.wait_for(patience) != std::future_status::ready) return {};
+  return done.get();
 }
 
 void DnsServer::remove_node(const std::string& id) {

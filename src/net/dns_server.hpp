@@ -44,6 +44,9 @@ class DnsServer {
   Status add_node(const std::string& id, const UniqueFd& node, const std::vector<Address>& own = {});
   /// Stops listening; a node that was not added is fine.
   void remove_node(const std::string& id);
+  /// The addresses of a name as a pod would find them, without search paths; none: it has none, or nobody answers in
+  /// time. Waits.
+  std::vector<Address> lookup(const std::string& name, Duration patience = 5s);
   /// Who is asked about names that are not ours, once this returns.
   void set_upstreams(DnsUpstreams upstreams);
 

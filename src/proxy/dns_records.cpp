@@ -228,7 +228,7 @@ DnsRecords::Found DnsRecords::find(const Question& question) const {
   size_t count = question.labels.size();
   if (count == 0) return find_apex(question);
   const std::string& kind = question.from_right(0);
-  if (question.name == "ns.dns." + question.domain) {
+  if (kind == "dns" && count == 2 && question.labels[0] == "ns") {
     return {.exists = true, .answers = address_records(question, spec_.servers)};
   }
   if (kind == "dns-version" && count == 1) {

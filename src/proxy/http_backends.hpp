@@ -15,6 +15,8 @@ namespace skiff::proxy {
 struct ServiceLookup {
   std::function<client::Ref<api::Service>(const client::ObjectKey&)> service;
   std::function<Slices(const client::ObjectKey&)> slices;
+  /// The addresses of a name outside; empty: Services that are such names cannot be backends.
+  std::function<std::vector<net::Address>(const std::string&)> external{};
 };
 
 /// A Service's port by number or, with 0, by name.

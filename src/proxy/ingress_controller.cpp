@@ -39,12 +39,14 @@ IngressController::IngressController(Parts parts, IngressControllerSpec spec)
       secrets_(parts.certificates),
       changes_(parts.clock),
       nodes_(changes_),
+      external_(parts.clock, parts.resolve),
       https_port_(spec_.https_port) {
   ingresses_.add_index("services", [](const api::Ingress& ingress) { return services_of(ingress); });
   ingresses_.add_index("secrets", [](const api::Ingress& ingress) { return secrets_of(ingress); });
   slices_.add_index("ingress-service", [](const api::EndpointSlice& slice) {
     return std::vector<std::string>{service_of(slice).str()};
   });
+  external_.on_change([this] { changes_.changed(); });
   watch_changes();
 }
 
@@ -69,10 +71,12 @@ void IngressController::watch_changes() {
 }
 
 void IngressController::start() {
+  if (parts_.resolve) external_.start();
   worker_.start("ingress", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 void IngressController::stop() {
+  external_.stop();
   worker_.stop();
 }
 
@@ -100,6 +104,7 @@ bool IngressController::settle() {
   Ingresses served = ours();
   CompiledIngresses compiled = compile_ingresses(view(served));
   std::vector<net::HttpListener> wanted = served.empty() ? std::vector<net::HttpListener>() : listeners();
+  external_.keep_only(std::exchange(external_used_, {}));
   Opened opened = open(wanted, compiled.routes);
   report(served, compiled.problems, opened);
   std::uint16_t https_port = spec_.https_port;
@@ -152,10 +157,19 @@ IngressView IngressController::view(const Ingresses& ingresses) {
   }
   return {.ingresses = ingresses,
           .lookup = {[this](const ObjectKey& key) { return services_.get(key); },
-                     [this](const ObjectKey& key) { return slices_.by_index("ingress-service", key.str()); }},
+                     [this](const ObjectKey& key) { return slices_.by_index("ingress-service", key.str()); },
+                     external_names()},
           .certificate = [this](const ObjectKey& key) { return certificate(key); },
           .own = own_,
           .https_port = https_port_};
+}
+
+std::function<std::vector<net::Address>(const std::string&)> IngressController::external_names() {
+  if (!parts_.resolve) return nullptr;
+  return [this](const std::string& name) {
+    external_used_.insert(name);
+    return external_.addresses(name);
+  };
 }
 
 /// Parsed once a version of the Secret.

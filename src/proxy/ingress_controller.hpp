@@ -10,6 +10,7 @@
 #include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "proxy/change_counter.hpp"
+#include "proxy/external_names.hpp"
 #include "proxy/http_front.hpp"
 #include "proxy/ingress_routes.hpp"
 
@@ -33,6 +34,7 @@ class IngressController {
     client::EventRecorder& events;
     Clock& clock;
     HttpFront& front;
+    ExternalNames::Lookup resolve{};  // for backends of type ExternalName; none: they are refused
   };
   IngressController(Parts parts, IngressControllerSpec spec);
   ~IngressController() { stop(); }
@@ -52,6 +54,7 @@ class IngressController {
   bool settle();
   Ingresses ours() const;
   IngressView view(const Ingresses& ingresses);
+  std::function<std::vector<net::Address>(const std::string&)> external_names();
   Result<CertificateTable::Certificate> certificate(const client::ObjectKey& secret);
   std::vector<net::HttpListener> listeners();
   /// The failures, and by listener what is open instead.
@@ -75,6 +78,7 @@ class IngressController {
   client::Informer<api::Secret> secrets_;
   ChangeCounter changes_;
   ServedNetworks nodes_;
+  ExternalNames external_;
   // The thread's:
   CertificateTable::Certificate own_;
   std::uint16_t https_port_;  // where redirects lead
@@ -85,6 +89,7 @@ class IngressController {
   };
   std::map<client::ObjectKey, Parsed> certificates_;
   std::set<IngressProblem> reported_;
+  std::set<std::string> external_used_;  // names outside that the rules of this turn lead to
   std::map<std::string, std::int64_t> synced_;  // by UID: the generation that was told
   Worker worker_;
 };

@@ -187,6 +187,11 @@ for host in h2c grpc; do
   check "from a client of HTTP/2 ($host)" "$(version --http2-prior-knowledge -H "Host: $host.example.com" http://127.0.0.1/version)" "2 200"
 done
 
+# A Service that is a name for something elsewhere.
+k create service externalname outside --external-name=one.default.svc.cluster.local >/dev/null
+k create ingress outside --rule="outside.example.com/*=outside:80" >/dev/null
+eventually 5 "a backend by name" answers 127.0.0.1 outside.example.com /version 1.0
+
 # Pods are replaced while requests come: three ways in, none of them may fail.
 port=$(node_port one)
 inside=$(k get pods -l app=two -o 'jsonpath={.items[0].metadata.name}')

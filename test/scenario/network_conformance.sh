@@ -58,6 +58,13 @@ for name in kubernetes.default kubernetes.default.svc kubernetes.default.svc.clu
   eventually 3 "8 $name" finds a "$name" "$(field service kubernetes .spec.clusterIP)"
 done
 for name in web web.default web.default.svc; do eventually 3 "7, 9 $name" finds a "$name" "$(field service web .spec.clusterIP)"; done
+in_pod() { # POD COMMAND...: in its network, with the host's programs
+  local pid found
+  for pid in $(pgrep -f hitcounter); do [ "$(nsenter -t "$pid" -u hostname 2>/dev/null)" = "$1" ] && found=$pid; done
+  shift
+  nsenter -t "${found:-0}" -n "$@"
+}
+check "7, 9 SRV of a port" "$(in_pod a dig +short +time=2 @10.96.0.10 _http._tcp.web.default.svc.cluster.local SRV)" "0 100 80 web.default.svc.cluster.local."
 for name in sub.default dns-querier.sub dns-querier.sub.default.svc.cluster.local; do eventually 3 "5, 6 $name" finds a "$name" "$(ip named)"; done
 k apply -f - >/dev/null <<'Y' || fail dnsConfig
 apiVersion: v1
@@ -180,6 +187,29 @@ for at in "http://$(field service web .spec.clusterIP)" "http://$(node skiff):$(
   k patch service web -p '{"spec":{"sessionAffinity":"None"}}' >/dev/null
   eventually 5 "38, 39 and not any more" is_spread "$at" 2
 done
+# 24, 26: UDP between pods, and from a node.
+for pod in a b; do
+  in_pod $pod python3 -c '
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", 8080))
+while True:
+    data, client = server.recvfrom(64)
+    server.sendto(sys.argv[1].encode() + b" " + client[0].encode(), client)' $pod &
+done
+udp() { # POD ADDRESS PORT
+  in_pod "$1" python3 -c '
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(1)
+client.connect((sys.argv[1], int(sys.argv[2])))
+client.send(b"?")
+print(client.recv(64).decode())' "$2" "$3" 2>/dev/null
+}
+says() { [ "$(udp "$2" "$3" "$4")" = "$1" ]; }
+eventually 5 "24 to another node" says "b $(ip a)" a "$(ip b)" 8080
+eventually 5 "24 to itself" says "a $(ip a)" a "$(ip a)" 8080
+eventually 5 "26 from a node" says "b $(node skiff)" skiff "$(ip b)" 8080
 # 46: one number, two protocols.
 k apply -f - >/dev/null <<'Y' || fail "46 apply"
 apiVersion: v1
@@ -188,9 +218,12 @@ metadata: {name: both}
 spec: {selector: {app: web}, ports: [{name: t, protocol: TCP, port: 80, targetPort: 8080}, {name: u, protocol: UDP, port: 80, targetPort: 8080}]}
 Y
 eventually 5 "46 TCP" gets a http://both/
+answers_udp() { udp skiff "$(field service both .spec.clusterIP)" 80 | grep -q '^[ab] '; }
+eventually 5 "46 UDP" answers_udp
 k patch service both --type=json -p '[{"op":"replace","path":"/spec/ports","value":[{"name":"u","protocol":"UDP","port":80,"targetPort":8080}]}]' >/dev/null
 stops() { ! timeout 2 "$KUBECTL" exec a -- hitcounter get http://both/ >/dev/null 2>&1; }
 eventually 5 "46 TCP stops" stops
+eventually 5 "46 UDP goes on" answers_udp
 # 40, 41: status and collections.
 k patch service both --subresource=status -p '{"status":{"conditions":[{"type":"Tested","status":"True","reason":"r","message":"m","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}' >/dev/null || fail "40 patch"
 check "40 status" "$(field service both '.status.conditions[0].type')" Tested
@@ -213,7 +246,7 @@ Y
 k wait --for=condition=Ready pod/p1 pod/p2 pod/p3 --timeout=15s >/dev/null || fail "20 three of them fit"
 eventually 5 "20 the port leads to its pod" gets b "http://$(node skiff):54323/" p1
 check "20 the fourth waits" "$(field pod p4 .status.phase)" Pending
-# 27 to 29: proxied by the API, with every method but OPTIONS, with and without a path, by name and number of the port.
+# 27 to 29: proxied by the API, with every method, with and without a path, by name and number of the port.
 config() { k config view --raw --minify -o "jsonpath={$1}"; }
 for part in client-certificate client-key certificate-authority; do
   case $part in certificate-authority) at=.clusters[0].cluster ;; *) at=.users[0].user ;; esac
@@ -224,7 +257,7 @@ server_url=$(config .clusters[0].cluster.server)
 for target in pods/a:8080 pods/http:a:8080 pods/a services/web:http services/web:80 services/http:web:http; do
   check "29 $target" "$(api "$server_url/api/v1/namespaces/default/${target}/proxy/version")" 1.0
 done
-for method in GET HEAD POST PUT PATCH DELETE; do
+for method in GET HEAD POST PUT PATCH DELETE OPTIONS; do
   head=""; [ "$method" = HEAD ] && head=--head
   for path in "" version; do
     for target in pods/a:8080 services/web:http; do

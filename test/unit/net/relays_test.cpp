@@ -159,7 +159,13 @@ TEST_CASE("ports stay open while the node behind them changes") {
   CHECK(ask(world.host, world.listen) == "node 127.0.0.1");
   CHECK(ask_udp(world.host, world.listen) == "node 127.0.0.1");
   // A connection that stands goes on; the next one comes out elsewhere, and so does the next packet of UDP.
-  UniqueFd standing = checked(dial_in(world.host, world.listen, std::chrono::steady_clock::now() + 3s));
+  UniqueFd listener = checked(sys::in_network(world.node, [] { return open_listener(Protocol::Tcp, {ip("127.0.0.1"), 82}); }));
+  RelaySpec kept{Protocol::Tcp, {ip("127.0.0.1"), 30082}, {ip("127.0.0.1"), 82}};
+  CHECK(world.relays->set({world.tcp(), udp, kept}).empty());
+  UniqueFd standing = checked(dial_in(world.host, kept.listen, std::chrono::steady_clock::now() + 3s));
+  pollfd made{listener.get(), POLLIN, 0};
+  REQUIRE(::poll(&made, 1, 3000) == 1);
+  UniqueFd inside(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   UniqueFd client = checked(sys::in_network(world.host, [] { return open_socket(Protocol::Udp, Family::V4); }));
   checked(connect_socket(client, world.listen));
   auto say = [&] {
@@ -171,11 +177,12 @@ TEST_CASE("ports stay open while the node behind them changes") {
   checked(world.relays->move_to(duplicate(other)));
   CHECK(ask(world.host, world.listen) == "other 127.0.0.1");
   CHECK(say() == "other 127.0.0.1");
-  CHECK(checked(sys::read_some(standing, 4096, "relay")) == "node 127.0.0.1");
+  checked(sys::write_all(standing, "still here", "relay"));
+  CHECK(checked(sys::read_some(inside, 4096, "relay")) == "still here");
   // Another target needs no other listener: whoever connects meanwhile is not refused.
   RelaySpec moved = world.tcp();
   moved.target.port = 81;
-  CHECK(world.relays->set({moved, udp}).empty());
+  CHECK(world.relays->set({moved, udp, kept}).empty());
   CHECK(ask(world.host, world.listen) == "third 127.0.0.1");
 }
 

@@ -102,15 +102,19 @@ inline std::string ask(const UniqueFd& network, Endpoint target, Duration patien
   }
 }
 
-/// The same over UDP.
+/// The same over UDP; asks again, for packets may be lost (a new address of IPv6 answers once the kernel's worker has
+/// made its route).
 inline std::string ask_udp(const UniqueFd& network, Endpoint target) {
   UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, target.address.family); }));
   if (Status connected = connect_socket(socket, target); !connected.ok()) return connected.error().message();
-  (void)sys::write_all(socket, "?", "server");
-  pollfd waiting{socket.get(), POLLIN, 0};
-  if (::poll(&waiting, 1, 3000) <= 0) return "no answer";
-  Result<std::string> answer = sys::read_some(socket, 4096, "server");
-  return answer.ok() ? answer.value() : answer.error().message();
+  for (int tries = 0; tries < 6; ++tries) {
+    (void)sys::write_all(socket, "?", "server");
+    pollfd waiting{socket.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 500) <= 0) continue;
+    Result<std::string> answer = sys::read_some(socket, 4096, "server");
+    return answer.ok() ? answer.value() : answer.error().message();
+  }
+  return "no answer";
 }
 
 inline ClusterRanges v4_ranges() { return {cidr("10.244.0.0/16"), cidr("10.96.0.0/12"), cidr("10.250.0.0/24")}; }
