@@ -57,7 +57,7 @@ std::vector<ServiceRule> service(std::uint32_t index, bool real) {
   ServiceRule rule{.id = std::to_string(index), .frontends = {{kServices.at(index + 100), 80}}};
   for (std::uint32_t i = 0; i < kEndpoints; ++i)
     rule.backends.push_back(
-        {real ? kServer : Address{parse_address("10.200.0.0").value().value + index * 8 + i}, kPort});
+        {real ? kServer : Address{Family::V4, parse_address("10.200.0.0").value().value + index * 8 + i}, kPort});
   return {rule};
 }
 
@@ -99,7 +99,7 @@ void measure(std::uint32_t count) {
   auto netlink = checked(sys::Netlink::open(network));
   int lo = checked(netlink->link("lo")).index;
   checked(netlink->set_up(lo));
-  checked(netlink->add_address({lo, {kServer.value, 32}}));
+  checked(netlink->add_address({lo, sys::Prefix::single(kServer)}));
   checked(netlink->replace_route({.destination = {kServices.base.value, kServices.length}, .link = lo}));
   Listener listener(network);
   auto rules = checked(ServiceRules::open(UniqueFd(::dup(network.get())), {.services = kServices}));

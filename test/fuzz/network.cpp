@@ -60,7 +60,7 @@ void dns_query(std::string_view bytes) {
     return;
   }
   net::DnsAnswer answer;
-  answer.answers.push_back({query.value().name, net::DnsType::A, 5, net::Address{1}});
+  answer.answers.push_back({query.value().name, net::DnsType::A, 5, net::Address::v4(1)});
   std::string packet = net::encode_answer(query.value(), answer, 512);
   require(packet.size() <= 512, "an answer keeps to its limit");
   require(net::examine_response(query.value(), packet).ok(), "an answer answers its question");
