@@ -100,7 +100,7 @@ void measure(std::uint32_t count) {
   int lo = checked(netlink->link("lo")).index;
   checked(netlink->set_up(lo));
   checked(netlink->add_address({lo, sys::Prefix::single(kServer)}));
-  checked(netlink->replace_route({.destination = {kServices.base.value, kServices.length}, .link = lo}));
+  checked(netlink->replace_route({.destination = {kServices.base, kServices.length}, .link = lo}));
   Listener listener(network);
   auto rules = checked(ServiceRules::open(UniqueFd(::dup(network.get())), {.services = kServices}));
   RuleGroups all;

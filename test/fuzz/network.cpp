@@ -1,6 +1,11 @@
 // What pods and clients of the ingress send: HTTP heads and bodies, DNS packets.
 
+#include <sys/socket.h>
+
+#include <vector>
+
 #include "net/dns_message.hpp"
+#include "net/http2_connection.hpp"
 #include "net/http_body.hpp"
 #include "net/http_rewrite.hpp"
 #include "targets.hpp"
@@ -74,11 +79,39 @@ void dns_response(std::string_view bytes) {
   (void)net::read_answers(bytes);
 }
 
+/// What a client of HTTP/2 sends: each of its streams is at most one message of HTTP/1 to the rest of the proxy.
+void http2(std::string_view bytes) {
+  auto loop = EventLoop::create();
+  int ends[2];
+  require(loop.ok() && ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0, "there is a loop and a peer");
+  UniqueFd peer(ends[1]);
+  std::vector<UniqueFd> streams;
+  bool over = false;
+  net::Http2Connection connection(*loop.value(), net::plain_channel(UniqueFd(ends[0])),
+                                  [&](UniqueFd stream) { streams.push_back(std::move(stream)); }, [&] { over = true; });
+  (void)connection.start(bytes);
+  for (const UniqueFd& stream : streams) {
+    char text[65536];
+    ssize_t size = ::recv(stream.get(), text, sizeof text, MSG_DONTWAIT);
+    if (size <= 0) continue;
+    std::string_view message(text, static_cast<size_t>(size));
+    net::HttpParsed<net::HttpRequestHead> head = net::parse_request_head(message);
+    require(head.head.has_value() || head.refusal.has_value(), "a stream begins with a whole head");
+    if (!head.head) continue;
+    std::string rest(message.substr(head.used)), body;
+    net::HttpBodyReader reader(head.head->body);
+    reader.take(rest, body);
+    require(rest.empty(), "nothing follows the message");
+    require(!reader.broken(), "its body is framed as its head says");
+  }
+}
+
 constexpr NamedTarget kTargets[] = {{"ingress_request", ingress_request},
                                     {"ingress_answer", ingress_answer},
                                     {"chunked_body", chunked_body},
                                     {"dns_query", dns_query},
-                                    {"dns_response", dns_response}};
+                                    {"dns_response", dns_response},
+                                    {"http2", http2}};
 
 }  // namespace
 
