@@ -1,5 +1,6 @@
 #include "apiserver/proxy.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "api/gen/core.hpp"
@@ -79,21 +80,21 @@ std::shared_ptr<client::NodeAccess> any_node(Call& call) {
 Result<ProxyTarget> service_target(Call& call, const ProxyName& name) {
   client::ObjectKey key{call.info.namespace_, name.name};
   TRY_ASSIGN(client::Ref<api::Service> service, call.registry.local_client().get<api::Service>(key));
-  const api::ServicePort* chosen = nullptr;
-  for (const api::ServicePort& port : service->spec.ports)
-    if (chosen == nullptr &&
-        (name.port.empty() || port.name == name.port || std::to_string(port.port) == name.port))
-      chosen = &port;
+  // A number must be one of the service's ports; a name may be of any endpoint's.
+  std::string port_name = name.port;
+  if (std::optional<std::uint16_t> number = port_number(name.port)) {
+    auto chosen = std::ranges::find(service->spec.ports, *number, &api::ServicePort::port);
+    if (chosen == service->spec.ports.end())
+      return error(Code::Unavailable, "no service port {} found for service {}", *number, api::quote(name.name));
+    port_name = chosen->name;
+  }
   Error none = error(Code::Unavailable, "no endpoints available for service {}", api::quote(name.name));
-  if (chosen == nullptr)
-    return error(Code::Unavailable, "no service port {} found for service {}", api::quote(name.port),
-                 api::quote(name.name));
   Result<client::Ref<api::Endpoints>> endpoints = call.registry.local_client().get<api::Endpoints>(key);
   std::shared_ptr<client::NodeAccess> node = any_node(call);
   if (!endpoints.ok() || !node) return none;
   for (const auto& subset : endpoints.value()->subsets) {
     for (const auto& port : subset.ports) {
-      if (port.name != chosen->name || subset.addresses.empty()) continue;
+      if (port.name != port_name || subset.addresses.empty()) continue;
       std::string address = subset.addresses.front().ip;
       auto number = static_cast<std::uint16_t>(port.port);
       return ProxyTarget{[node, address, number] { return node->dial(address, number); },
