@@ -40,14 +40,17 @@ check "a redirect" "$(curl -s -o /dev/null -w '%{http_code} %{redirect_url}' "$u
   "302 $url/https:web:443/proxy/next"
 check "a stream comes as it is made" "$(curl -sN "$url/web:80/proxy/slow" | head -c 5)" first
 for name in web:80 https:web:443; do
-  check "an upgrade of $name" "$(printf 'GET %s/%s/proxy/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello\n' "$base" "$name" |
-    timeout 10 python3 -c '
+  check "an upgrade of $name" "$(timeout 20 python3 - "$base/$name/proxy/" <<'EOF'
 import socket, sys
 peer = socket.create_connection(("127.0.0.1", 8001))
-peer.sendall(sys.stdin.buffer.read())
+peer.sendall(f"GET {sys.argv[1]} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n".encode())
 answer = b""
+while b"\r\n\r\n" not in answer: answer += peer.recv(4096) or sys.exit(answer.decode())
+peer.sendall(b"hello\n")  # only now: kubectl proxy drops what comes before
 while answer.count(b"hello\n") < 2: answer += peer.recv(4096) or sys.exit(answer.decode())
-print(answer.split(b"\r\n")[0].decode(), answer.count(b"hello\n"))')" "HTTP/1.1 101 Switching Protocols 2"
+print(answer.split(b"\r\n")[0].decode(), answer.count(b"hello\n"))
+EOF
+)" "HTTP/1.1 101 Switching Protocols 2"
 done
 
 kill "$plain"
