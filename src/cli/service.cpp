@@ -22,7 +22,8 @@ Result<api::Service> fetch(const client::KubeconfigEntry& entry, const std::stri
   return api::from_json<api::Service>(answer.body);
 }
 
-std::string url(const api::ServicePort& port, const std::string& address, int number) {
+std::string url(const api::ServicePort& port, std::string address, int number) {
+  if (address.find(':') != std::string::npos) address = "[" + address + "]";
   if (port.protocol != "TCP")
     return fmt::format("{}://{}:{}", port.protocol == "UDP" ? "udp" : "sctp", address, number);
   bool secure = port.port == 443 || port.name.starts_with("https");
@@ -41,7 +42,7 @@ std::string address_for(const api::Service& service, const api::ServicePort& por
                         const std::string& expose) {
   for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
     if (!ingress.ip.empty()) return url(port, ingress.ip, port.port);
-  if (port.nodePort != 0) return url(port, expose == "0.0.0.0" ? "127.0.0.1" : expose, port.nodePort);
+  if (port.nodePort != 0) return url(port, expose == "0.0.0.0" ? "127.0.0.1" : expose == "::" ? "::1" : expose, port.nodePort);
   if (!service.spec.clusterIP.empty() && service.spec.clusterIP != "None")
     return url(port, service.spec.clusterIP, port.port);
   return "";

@@ -144,7 +144,9 @@ Status ControlPlane::listen(const Settings& settings, client::NodeAccessByName n
                  config.expose);
   TRY_ASSIGN(UniqueFd listening, std::move(socket));
   TRY(listener_->listen(std::move(listening)));
-  url_ = fmt::format("https://{}:{}", config.expose == "0.0.0.0" ? "127.0.0.1" : config.expose, config.api_port);
+  TRY_ASSIGN(net::Address exposed, net::parse_address(config.expose));
+  if (exposed.is_any()) exposed = net::Address::loopback(exposed.family);
+  url_ = "https://" + net::Endpoint{exposed, config.api_port}.str();
   return ok();
 }
 

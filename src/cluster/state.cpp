@@ -1,12 +1,9 @@
 #include "cluster/state.hpp"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 
 #include <charconv>
 #include <cstdlib>
@@ -15,6 +12,7 @@
 
 #include "api/names.hpp"
 #include "base/encoding.hpp"
+#include "net/sockets.hpp"
 #include "sys/files.hpp"
 #include "sys/namespaces.hpp"
 #include "sys/process.hpp"
@@ -127,15 +125,13 @@ Result<std::vector<net::Family>> wanted_families(const ClusterConfig& config) {
 }
 
 bool port_is_free(const std::string& address, std::uint16_t port) {
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  int yes = 1;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  sockaddr_in where{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {}, .sin_zero = {}};
-  ::inet_pton(AF_INET, address.c_str(), &where.sin_addr);
-  return ::bind(socket.get(), reinterpret_cast<sockaddr*>(&where), sizeof where) == 0;
+  Result<net::Address> where = net::parse_address(address);
+  return where.ok() && net::open_listener(net::Protocol::Tcp, {where.value(), port}).ok();
 }
 
 Result<std::uint16_t> choose_port(const ClusterConfig& config) {
+  if (!net::parse_address(config.expose).ok())
+    return error(Code::Invalid, "--expose {}: want an address of this host", config.expose);
   if (config.api_port != 0) return config.api_port;
   for (std::uint16_t port = 6443; port < 6543; ++port)
     if (port_is_free(config.expose, port)) return port;

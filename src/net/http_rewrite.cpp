@@ -27,13 +27,20 @@ bool among(const Names& names, std::string_view name) {
                      [&](std::string_view one) { return same_token(one, name); });
 }
 
-/// Without what belongs to the connection it came by.
-HttpHeaders end_to_end(const HttpHeaders& headers) {
-  HttpHeaders kept;
+/// Calls `each` for the headers that do not belong to the connection they came by.
+template <class Each>
+void each_end_to_end(const HttpHeaders& headers, Each&& each) {
+  bool named = find_header(headers, "connection") != nullptr;
   for (const HttpHeader& header : headers)
-    if (!among(kHopByHop, header.name) && !has_token(headers, "connection", header.name))
-      kept.push_back(header);
-  return kept;
+    if (!among(kHopByHop, header.name) && !(named && has_token(headers, "connection", header.name))) each(header);
+}
+
+void append(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ").append(value).append("\r\n");
+}
+
+bool changes_nothing(const HttpHeaderChanges& changes) {
+  return changes.set.empty() && changes.add.empty() && changes.remove.empty();
 }
 
 void apply(HttpHeaders& headers, const HttpHeaderChanges& changes) {
@@ -45,21 +52,21 @@ void apply(HttpHeaders& headers, const HttpHeaderChanges& changes) {
   for (const HttpHeader& header : changes.add) headers.push_back(header);
 }
 
-HttpHeaders client_headers(const HttpRequestHead& head, const HttpClientFacts& client,
-                           const std::string& request_id) {
-  std::string address = client.peer.address.str(), scheme = client.tls ? "https" : "http";
+/// Calls `each(name, value)` for what a server is told of the client.
+template <class Each>
+void each_client_header(const HttpRequestHead& head, const HttpClientFacts& client, const std::string& request_id,
+                        Each&& each) {
+  const std::string address = client.peer.address.str();
+  const std::string_view scheme = client.tls ? "https" : "http";
   const std::string* known = find_header(head.headers, "x-request-id");
-  HttpHeaders headers = {{"X-Request-ID", known != nullptr ? *known : request_id},
-                         {"X-Real-IP", address},
-                         {"X-Forwarded-For", address},
-                         {"X-Forwarded-Host", head.authority},
-                         {"X-Forwarded-Port", std::to_string(client.local.port)},
-                         {"X-Forwarded-Proto", scheme},
-                         {"X-Forwarded-Scheme", scheme},
-                         {"X-Scheme", scheme}};
+  each("X-Request-ID", known != nullptr ? std::string_view(*known) : std::string_view(request_id));
+  each("X-Real-IP", std::string_view(address));
+  each("X-Forwarded-For", std::string_view(address));
+  each("X-Forwarded-Host", std::string_view(head.authority));
+  each("X-Forwarded-Port", std::string_view(std::to_string(client.local.port)));
+  for (const char* name : {"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Scheme"}) each(name, scheme);
   if (const std::string* before = find_header(head.headers, "x-forwarded-for"))
-    headers.push_back({"X-Original-Forwarded-For", *before});
-  return headers;
+    each("X-Original-Forwarded-For", std::string_view(*before));
 }
 
 std::string page(int status) {
@@ -71,29 +78,54 @@ std::string page(int status) {
 
 }  // namespace
 
+namespace {
+
+/// What says how the body is framed and what becomes of the connection: last, so that nothing above can say otherwise.
+void append_framing(std::string& out, const HttpRequestHead& head) {
+  if (head.body.kind == HttpFraming::Kind::Chunked)
+    append(out, "Transfer-Encoding", "chunked");
+  else if (head.body.kind == HttpFraming::Kind::Length || find_header(head.headers, "content-length") != nullptr)
+    append(out, "Content-Length", std::to_string(head.body.length));
+  if (head.upgrade.empty()) return;
+  append(out, "Connection", "upgrade");
+  append(out, "Upgrade", head.upgrade);
+}
+
+/// With the changes that routes ask for.
+HttpHeaders changed_request(const HttpRequestHead& head, const HttpForward& forward, const HttpClientFacts& client,
+                            const std::string& host, const std::string& request_id) {
+  HttpHeaders headers = {{"Host", host}};
+  each_end_to_end(head.headers, [&](const HttpHeader& header) {
+    if (!among(kToldAnew, header.name)) headers.push_back(header);
+  });
+  each_client_header(head, client, request_id, [&](std::string_view name, std::string_view value) {
+    headers.push_back({std::string(name), std::string(value)});
+  });
+  apply(headers, forward.request);
+  for (const char* name : {"content-length", "transfer-encoding", "connection"}) remove_header(headers, name);
+  return headers;
+}
+
+}  // namespace
+
 std::string forwarded_request(const HttpRequestHead& head, const HttpForward& forward,
                               const HttpClientFacts& client, const std::string& request_id) {
-  HttpHeaders headers = {{"Host", forward.host.empty() ? head.authority : forward.host}};
-  for (HttpHeader& header : end_to_end(head.headers))
-    if (!among(kToldAnew, header.name)) headers.push_back(std::move(header));
-  for (HttpHeader& header : client_headers(head, client, request_id)) headers.push_back(std::move(header));
-  apply(headers, forward.request);
-  // Last, so that nothing above can say otherwise.
-  remove_header(headers, "content-length");
-  remove_header(headers, "transfer-encoding");
-  remove_header(headers, "connection");
-  if (head.body.kind == HttpFraming::Kind::Chunked)
-    headers.push_back({"Transfer-Encoding", "chunked"});
-  else if (head.body.kind == HttpFraming::Kind::Length ||
-           find_header(head.headers, "content-length") != nullptr)
-    headers.push_back({"Content-Length", std::to_string(head.body.length)});
-  if (!head.upgrade.empty()) {
-    headers.push_back({"Connection", "upgrade"});
-    headers.push_back({"Upgrade", head.upgrade});
+  const std::string& host = forward.host.empty() ? head.authority : forward.host;
+  std::string out;
+  out.reserve(1024);
+  out.append(head.method).append(" ").append(forward.target.empty() ? head.target : forward.target);
+  out += " HTTP/1.1\r\n";
+  if (changes_nothing(forward.request)) {
+    append(out, "Host", host);
+    each_end_to_end(head.headers, [&](const HttpHeader& header) {
+      if (!among(kToldAnew, header.name)) append(out, header.name, header.value);
+    });
+    each_client_header(head, client, request_id,
+                       [&](std::string_view name, std::string_view value) { append(out, name, value); });
+  } else {
+    append_headers(out, changed_request(head, forward, client, host, request_id));
   }
-  std::string out =
-      fmt::format("{} {} HTTP/1.1\r\n", head.method, forward.target.empty() ? head.target : forward.target);
-  append_headers(out, headers);
+  append_framing(out, head);
   return out + "\r\n";
 }
 
@@ -111,21 +143,32 @@ HttpDelivery delivery_of(const HttpRequestHead& request, const HttpResponseHead&
 
 std::string forwarded_answer(const HttpRequestHead& request, const HttpResponseHead& answer,
                              const HttpHeaderChanges& changes, bool keep_alive) {
-  HttpHeaders headers = end_to_end(answer.headers);
-  apply(headers, changes);
-  remove_header(headers, "transfer-encoding");
-  if (delivery_of(request, answer) != HttpDelivery::AsIs) remove_header(headers, "content-length");
-  if (delivery_of(request, answer) == HttpDelivery::Chunked)
-    headers.push_back({"Transfer-Encoding", "chunked"});
-  if (answer.status == 101) {
-    headers.push_back({"Connection", "upgrade"});
-    if (const std::string* protocol = find_header(answer.headers, "upgrade"))
-      headers.push_back({"Upgrade", *protocol});
-  } else if (!keep_alive || request.minor_version == 0) {
-    headers.push_back({"Connection", keep_alive ? "keep-alive" : "close"});
+  const HttpDelivery delivery = delivery_of(request, answer);
+  std::string out;
+  out.reserve(512);
+  out.append("HTTP/1.1 ").append(std::to_string(answer.status)).append(" ").append(answer.reason).append("\r\n");
+  auto passes = [&](std::string_view name) {
+    return !same_token(name, "transfer-encoding") &&
+           (delivery == HttpDelivery::AsIs || !same_token(name, "content-length"));
+  };
+  if (changes_nothing(changes)) {
+    each_end_to_end(answer.headers, [&](const HttpHeader& header) {
+      if (passes(header.name)) append(out, header.name, header.value);
+    });
+  } else {
+    HttpHeaders headers;
+    each_end_to_end(answer.headers, [&](const HttpHeader& header) { headers.push_back(header); });
+    apply(headers, changes);
+    std::erase_if(headers, [&](const HttpHeader& header) { return !passes(header.name); });
+    append_headers(out, headers);
   }
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\n", answer.status, answer.reason);
-  append_headers(out, headers);
+  if (delivery == HttpDelivery::Chunked) append(out, "Transfer-Encoding", "chunked");
+  if (answer.status == 101) {
+    append(out, "Connection", "upgrade");
+    if (const std::string* protocol = find_header(answer.headers, "upgrade")) append(out, "Upgrade", *protocol);
+  } else if (!keep_alive || request.minor_version == 0) {
+    append(out, "Connection", keep_alive ? "keep-alive" : "close");
+  }
   return out + "\r\n";
 }
 

@@ -96,6 +96,7 @@ for at in "127.0.0.1:$port" "[::1]:$port" "10.243.0.3:$port" "[fd00:10:243::3]:$
 done
 balanced=$(field service balanced '{.status.loadBalancer.ingress[*].ip}')
 case $balanced in fd00:10:243::*" 10.243."*) ;; *) fail "addresses of the load balancer: $balanced" ;; esac
+check "skiff service" "$("$SKIFF" service balanced --url)" "http://[${balanced%% *}]:8088"
 for ip in $balanced; do eventually 5 "load balancer at $ip" hello "$(url "$ip" 8088)"; done
 for at in 127.0.0.1 '[::1]'; do eventually 5 "load balancer at $at" hello "http://$at:8088/"; done
 refused() { curl -gs -m 5 -o /dev/null "$1"; [ $? = 7 ]; }

@@ -36,16 +36,17 @@ inline std::string dns_text(const std::string& packet) {
 inline std::string dns_exchange(const UniqueFd& network, Endpoint server, const std::string& packet) {
   UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, server.address.family); }));
   checked(connect_socket(socket, server));
-  // Once, for tests count the questions; but a new address of IPv6 answers only when the kernel's worker has made its
-  // route, so there as resolvers do.
-  int tries = server.address.is_v6() ? 5 : 1;
-  pollfd waiting{socket.get(), POLLIN, 0};
-  for (bool came = false; !came; came = ::poll(&waiting, 1, 5000 / (server.address.is_v6() ? 5 : 1)) > 0) {
-    if (tries-- == 0) return "";
-    checked(sys::write_all(socket, packet, "DNS server"));
+  // Once, for tests count the questions. But a new address of IPv6 is not there until the kernel's worker has made its
+  // route: packets to it are lost or come back as errors, and one asks again, as resolvers do.
+  const int tries = server.address.is_v6() ? 10 : 1;
+  for (int i = 0; i < tries; ++i) {
+    if (!sys::write_all(socket, packet, "DNS server").ok()) continue;  // the error of the packet before
+    pollfd waiting{socket.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 5000 / tries) <= 0) continue;
+    Result<std::string> answer = sys::read_some(socket, 65536, "DNS server");
+    if (answer.ok()) return answer.value();
   }
-  Result<std::string> answer = sys::read_some(socket, 65536, "DNS server");
-  return answer.ok() ? answer.value() : "";
+  return "";
 }
 
 /// One answer without its length, or "" when the server closes the connection.

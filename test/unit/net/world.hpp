@@ -112,7 +112,8 @@ inline std::string ask_udp(const UniqueFd& network, Endpoint target) {
     pollfd waiting{socket.get(), POLLIN, 0};
     if (::poll(&waiting, 1, 500) <= 0) continue;
     Result<std::string> answer = sys::read_some(socket, 4096, "server");
-    return answer.ok() ? answer.value() : answer.error().message();
+    bool no_route_yet = !answer.ok() && answer.error().sys_errno() == EHOSTUNREACH && target.address.is_v6();
+    if (!no_route_yet) return answer.ok() ? answer.value() : answer.error().message();
   }
   return "no answer";
 }
