@@ -210,3 +210,38 @@ TEST_CASE("a budget counts what may go") {
   CHECK(status().disruptionsAllowed == 2);
   CHECK(status().conditions.at(0).reason == "SufficientPods");
 }
+
+TEST_CASE("a budget that cannot be counted lets nothing go, and says why") {
+  ControlledCluster<> cluster;
+  cluster.create<api::PodDisruptionBudget>(
+      R"({"metadata":{"name":"b"},"spec":{"maxUnavailable":1,"selector":{"matchLabels":{"app":"x"}}}})");
+  CHECK(cluster.wait_for([&] { return cluster.has_event("NoPods", "No matching pods found"); }));
+  auto status = [&] { return cluster.get<api::PodDisruptionBudget>("b")->status; };
+  SECTION("pods of an owner without a scale") {
+    cluster.create<api::Job>(R"({"metadata":{"name":"j"},"spec":{"template":{"metadata":{"labels":{"app":"x"}},"spec":{
+      "restartPolicy":"Never","containers":[{"name":"c","image":"a"}]}}}})");
+    CHECK(cluster.wait_for([&] {
+      auto conditions = status().conditions;
+      return conditions.size() == 1 && conditions[0].reason == "SyncFailed" && conditions[0].status == "False" &&
+             conditions[0].message == "jobs.batch does not implement the scale subresource";
+    }));
+    CHECK(status().disruptionsAllowed == 0);
+    CHECK(cluster.wait_for([&] {
+      return cluster.has_event("CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: jobs.batch "
+                                                                  "does not implement the scale subresource");
+    }));
+  }
+  SECTION("pods without an owner have no share in what is expected") {
+    cluster.create<api::Pod>(R"({"metadata":{"name":"p","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"a"}]}})");
+    CHECK(cluster.wait_for([&] { return status().currentHealthy == 1; }));
+    CHECK(status().expectedPods == 0);
+    CHECK(status().disruptionsAllowed == 0);
+    CHECK(cluster.wait_for([&] {
+      return cluster.has_event("UnmanagedPods",
+                               "Pods selected by this PodDisruptionBudget (selector: &LabelSelector{MatchLabels:map[string]string{"
+                               "app: x,},MatchExpressions:[]LabelSelectorRequirement{},}) were found to be unmanaged. As a result, "
+                               "the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To "
+                               "account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value.");
+    }));
+  }
+}
