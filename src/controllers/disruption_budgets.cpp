@@ -1,5 +1,6 @@
 // Says how many pods of a PodDisruptionBudget may be evicted now (pkg/controller/disruption).
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 
@@ -76,7 +77,7 @@ class DisruptionBudgets final : public Controller {
       written_.forget(key);
       return Requeue::never();
     }
-    if (!written_.passed(key, budgets_.revision())) return Requeue::never();
+    if (!written_.passed(key, budgets_.revision())) return behind();
     std::vector<Ref<api::Pod>> pods = pods_.list(key.namespace_);
     std::erase_if(pods, [&](const auto& pod) { return api::is_finished(*pod) || !selects(*budget, *pod); });
     Budget next = *budget;
