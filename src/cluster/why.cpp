@@ -119,7 +119,7 @@ void report_scheduling(const WhyFacts& facts, Report& report) {
   report_verdicts(facts.refusal.verdicts, report);
   if (!pod.status.nominatedNodeName.empty())
     report.say("node", fmt::format("{} is to be its node as soon as less important pods have left", pod.status.nominatedNodeName));
-  if (pod.spec.schedulerName != "default-scheduler")
+  if (!pod.spec.schedulerName.empty() && pod.spec.schedulerName != "default-scheduler")
     report.say("node", fmt::format("it waits for scheduler {}", pod.spec.schedulerName));
 }
 
