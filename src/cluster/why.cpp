@@ -7,6 +7,7 @@
 #include "api/gen/nodes.hpp"
 #include "api/pods.hpp"
 #include "api/volumes.hpp"
+#include "base/encoding.hpp"
 #include "scheduler/scheduler.hpp"
 
 namespace skiff::cluster {
@@ -57,6 +58,48 @@ std::string advice_for(const scheduler::NodeVerdict& verdict, const std::string&
   return "";
 }
 
+// What hinders the owners to make more pods: quotas, limits, admission. Each message once, however often it came.
+void report_refusals(const std::vector<client::Ref<api::Event>>& events, Report& report) {
+  std::set<std::string> told;
+  for (const auto& event : events) {
+    if (event->reason != "FailedCreate") continue;
+    const std::string& message = event->message;
+    const bool quota = message.find("exceeded quota") != std::string::npos;
+    // The pods' random names and the numbers aside, it is one refusal.
+    if (!told.insert(quota ? message.substr(message.find("exceeded quota")) : message).second) continue;
+    report.say(quota ? "quota" : "owner", fmt::format("{}: {}", event->involvedObject.name, message));
+    if (quota) report.help("`kubectl describe quota`: raise it, or ask for less");
+    if (message.find("PodSecurity") != std::string::npos) report.help("a securityContext that the namespace's level allows");
+    if (message.find("serviceaccount") != std::string::npos) report.help("the ServiceAccount that the message names");
+  }
+}
+
+// Node by node, or by reason where there are many.
+void report_verdicts(const std::vector<scheduler::NodeVerdict>& verdicts, Report& report) {
+  constexpr size_t kMany = 8, kNamed = 3;
+  std::map<std::string, std::vector<std::string>> nodes;  // by what they say
+  for (const scheduler::NodeVerdict& verdict : verdicts) {
+    if (verdict.reasons.empty()) nodes["fits"].push_back(verdict.node);
+    for (const std::string& reason : verdict.reasons) {
+      const std::string text = fmt::format("{} ({})", reason, verdict.filter);
+      if (verdicts.size() <= kMany) report.say("node", fmt::format("{}: {}", verdict.node, text));
+      std::vector<std::string>& others = nodes[text];
+      others.push_back(verdict.node);
+      if (std::string advice = advice_for(verdict, reason); others.size() <= kNamed && !advice.empty()) report.help(advice);
+    }
+  }
+  if (verdicts.size() <= kMany) {
+    for (const std::string& node : nodes["fits"]) report.say("node", node + ": fits");
+    return;
+  }
+  for (const auto& [text, names] : nodes) {
+    const size_t shown = std::min(kNamed, names.size());
+    std::string list = join({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown)}, ", ");
+    if (names.size() > shown) list += fmt::format(" and {} more", names.size() - shown);
+    report.say("node", fmt::format("{}: {}", list, text));
+  }
+}
+
 void report_scheduling(const WhyFacts& facts, Report& report) {
   const api::Pod& pod = *facts.pod;
   if (!pod.spec.nodeName.empty()) {
@@ -73,13 +116,11 @@ void report_scheduling(const WhyFacts& facts, Report& report) {
   report.say("node", "none: " + scheduler::unschedulable_message(facts.refusal));
   if (!facts.refusal.whole_pod.empty()) return;
   if (facts.refusal.verdicts.empty()) report.help("`skiff node add`");
-  for (const scheduler::NodeVerdict& verdict : facts.refusal.verdicts) {
-    if (verdict.reasons.empty()) report.say("node", fmt::format("{}: fits", verdict.node));
-    for (const std::string& reason : verdict.reasons) {
-      report.say("node", fmt::format("{}: {} ({})", verdict.node, reason, verdict.filter));
-      if (std::string advice = advice_for(verdict, reason); !advice.empty()) report.help(advice);
-    }
-  }
+  report_verdicts(facts.refusal.verdicts, report);
+  if (!pod.status.nominatedNodeName.empty())
+    report.say("node", fmt::format("{} is to be its node as soon as less important pods have left", pod.status.nominatedNodeName));
+  if (!pod.spec.schedulerName.empty() && pod.spec.schedulerName != "default-scheduler")
+    report.say("node", fmt::format("it waits for scheduler {}", pod.spec.schedulerName));
 }
 
 void report_volumes(const WhyFacts& facts, Report& report) {
@@ -107,7 +148,8 @@ void report_waiting(const api::ContainerStatus& status, Report& report) {
   report.say(image ? "image" : "container",
              fmt::format("{}: {}{}", image ? status.image : status.name, waiting.reason,
                          waiting.message.empty() ? "" : ": " + waiting.message));
-  if (image) report.help(fmt::format("`skiff image ls` shows what there is; `skiff image load FILE` brings {}", status.image));
+  if (image) report.help(fmt::format("`skiff image ls` shows what there is; `skiff image load FILE` brings {0}, `skiff image pull "
+                                     "{0}` fetches it; perhaps its name is misspelt", status.image));
   if (waiting.reason == "CreateContainerConfigError") report.help("the ConfigMap, Secret or key that the message names");
 }
 
@@ -147,14 +189,29 @@ std::string headline(const api::Pod& pod) {
 
 }  // namespace
 
+namespace {
+
+void report_end(const WhyFacts& facts, Report& report) {
+  const api::Pod& pod = *facts.pod;
+  if (!pod.metadata.finalizers.empty())
+    report.help(fmt::format("finalizer {} has to be removed by whoever set it", pod.metadata.finalizers[0]));
+  if (facts.node_ready || pod.spec.nodeName.empty()) return;
+  report.say("end", "it is to go, but its node cannot say that it has stopped; a StatefulSet makes no other one until then");
+  report.help(fmt::format("if the node will not come back: `skiff node delete {}`, or `kubectl delete pod {} --grace-period=0 --force`",
+                          pod.spec.nodeName, pod.metadata.name));
+}
+
+}  // namespace
+
 std::vector<std::string> why_pod(const WhyFacts& facts) {
   Report report;
   for (const std::string& owner : facts.owners) report.say("owner", owner);
+  report_refusals(facts.events, report);
   report_scheduling(facts, report);
   report_volumes(facts, report);
   report_containers(facts, report);
-  if (facts.pod->metadata.deletionTimestamp && !facts.pod->metadata.finalizers.empty())
-    report.help(fmt::format("finalizer {} has to be removed by whoever set it", facts.pod->metadata.finalizers[0]));
+  if (facts.pod->metadata.deletionTimestamp) report_end(facts, report);
+  else if (api::is_ready(*facts.pod) && facts.node_ready) report.say("all", "nothing keeps it from its work");
   return report.take(headline(*facts.pod));
 }
 
@@ -184,6 +241,14 @@ std::vector<std::string> owners_of(client::Client& client, const api::Pod& pod) 
   }
   if (owner->kind == "StatefulSet")
     if (auto set = client.get<api::StatefulSet>(key); set.ok()) return {ready_text(*set.value(), "StatefulSet")};
+  if (owner->kind == "DaemonSet")
+    if (auto set = client.get<api::DaemonSet>(key); set.ok())
+      return {fmt::format("DaemonSet {}: {} of {} ready", owner->name, set.value()->status.numberReady,
+                          set.value()->status.desiredNumberScheduled)};
+  if (owner->kind == "Job")
+    if (auto job = client.get<api::Job>(key); job.ok())
+      return {fmt::format("Job {}: {} succeeded, {} failed, {} active", owner->name, job.value()->status.succeeded,
+                          job.value()->status.failed, job.value()->status.active)};
   return {owner->kind + " " + owner->name};
 }
 
@@ -201,6 +266,7 @@ std::vector<client::Ref<api::Event>> events_about(client::Client& client, const 
 WhyFacts gather(client::Client& client, const scheduler::Scheduler& scheduler, const client::Ref<api::Pod>& pod) {
   WhyFacts facts{.pod = pod, .owners = owners_of(client, *pod)};
   std::set<std::string> names = {pod->metadata.name};
+  if (const api::OwnerReference* owner = client::controller_of(pod->metadata)) names.insert(owner->name);
   if (pod->spec.nodeName.empty()) {
     facts.refusal = scheduler.explain(*pod);
   } else if (auto node = client.get<api::Node>({"", pod->spec.nodeName}); node.ok()) {
@@ -217,6 +283,18 @@ WhyFacts gather(client::Client& client, const scheduler::Scheduler& scheduler, c
   return facts;
 }
 
+// Ready ones and how many there should be.
+template <class T>
+std::pair<std::int32_t, std::int32_t> progress_of(const T& object) {
+  return {object.status.readyReplicas, object.spec.replicas.value_or(1)};
+}
+std::pair<std::int32_t, std::int32_t> progress_of(const api::DaemonSet& set) {
+  return {set.status.numberReady, set.status.desiredNumberScheduled};
+}
+std::pair<std::int32_t, std::int32_t> progress_of(const api::Job& job) {
+  return {job.status.ready.value_or(0), job.spec.parallelism.value_or(1)};
+}
+
 // A workload whose pods could not be made: quotas, limits, admission.
 template <class T>
 Result<std::vector<std::string>> why_workload(client::Client& client, const scheduler::Scheduler& scheduler,
@@ -229,14 +307,10 @@ Result<std::vector<std::string>> why_workload(client::Client& client, const sche
       uids.insert(set->metadata.uid);
       names.insert(set->metadata.name);
     }
-  for (const auto& event : events_about(client, key.namespace_, names)) {
-    if (event->reason != "FailedCreate") continue;
-    report.say("pods", event->message);
-    if (event->message.find("quota") != std::string::npos) report.help("`kubectl describe quota`: raise it, or ask for less");
-    if (event->message.find("PodSecurity") != std::string::npos) report.help("a securityContext that the namespace's level allows");
-  }
+  report_refusals(events_about(client, key.namespace_, names), report);
+  const auto [ready, wanted] = progress_of(*object);
   std::vector<std::string> lines = report.take(fmt::format("{} {} has {} of {} ready.", kind, key.str(),
-                                                           object->status.readyReplicas, object->spec.replicas.value_or(1)));
+                                                           ready, wanted));
   for (const auto& pod : client.list<api::Pod>({.namespace_ = key.namespace_}).value()) {
     const auto* owner = client::controller_of(pod->metadata);
     if (!owner || !uids.contains(owner->uid) || api::is_ready(*pod)) continue;
@@ -260,7 +334,12 @@ Result<std::vector<std::string>> why(client::Client& client, const scheduler::Sc
   if (kind.starts_with("deploy")) return why_workload<api::Deployment>(client, scheduler, key, "Deployment");
   if (kind == "rs" || kind.starts_with("replicaset")) return why_workload<api::ReplicaSet>(client, scheduler, key, "ReplicaSet");
   if (kind == "sts" || kind.starts_with("statefulset")) return why_workload<api::StatefulSet>(client, scheduler, key, "StatefulSet");
-  return error(Code::Invalid, "'{}': want a pod, or deployment/NAME, replicaset/NAME, statefulset/NAME", name);
+  if (kind == "ds" || kind.starts_with("daemonset")) return why_workload<api::DaemonSet>(client, scheduler, key, "DaemonSet");
+  if (kind.starts_with("job")) return why_workload<api::Job>(client, scheduler, key, "Job");
+  if (kind == "rc" || kind.starts_with("replicationcontroller"))
+    return why_workload<api::ReplicationController>(client, scheduler, key, "ReplicationController");
+  return error(Code::Invalid, "'{}': want a pod, or KIND/NAME of a deployment, replicaset, statefulset, daemonset, job or "
+                              "replicationcontroller", name);
 }
 
 }  // namespace skiff::cluster

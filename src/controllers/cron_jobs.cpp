@@ -2,6 +2,7 @@
 
 #include "controllers/cron_schedule.hpp"
 #include "controllers/job_plan.hpp"
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 
@@ -75,7 +76,7 @@ class CronJobs final : public Controller {
       return Requeue::never();
     }
     if (!jobs_written_.passed(key, jobs_.revision()) || !written_.passed(key, crons_.revision()))
-      return Requeue::never();
+      return behind();
     api::CronJob next = *cron;
     JobList children = jobs_.owned_by(cron->metadata.uid);
     note_finished(next, children);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <map>
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 #include "controllers/revisions.hpp"
@@ -240,7 +241,7 @@ class DaemonSets final : public Controller {
       return Requeue::never();
     }
     if (!pods_written_.passed(key, pods_.revision()) || !written_.passed(key, sets_.revision()))
-      return Requeue::never();
+      return behind();
     if (set->metadata.deletionTimestamp) return Requeue::never();
     TRY_ASSIGN(api::Selector selector, api::Selector::from(set->spec.selector));
     TRY_ASSIGN(Pods pods, claim<api::Pod>(client_, pods_, *set, selector));

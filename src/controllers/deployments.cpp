@@ -1,6 +1,7 @@
 // Rolls Deployments out over ReplicaSets (pkg/controller/deployment).
 
 #include "controllers/deployment_status.hpp"
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 #include "controllers/rollout.hpp"
@@ -46,7 +47,7 @@ class Deployments final : public Controller {
       return Requeue::never();
     }
     if (!sets_written_.passed(key, sets_.revision()) || !written_.passed(key, deployments_.revision()))
-      return Requeue::never();
+      return behind();
     TRY_ASSIGN(api::Selector selector, api::Selector::from(deployment->spec.selector));
     Rollout rollout{deployment, *deployment, {}, nullptr, {}};
     TRY_ASSIGN(rollout.all, claim<api::ReplicaSet>(client_, sets_, *deployment, selector));

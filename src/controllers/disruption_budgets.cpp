@@ -1,17 +1,22 @@
 // Says how many pods of a PodDisruptionBudget may be evicted now (pkg/controller/disruption).
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 
 #include "api/gen/apps.hpp"
+#include "api/gen/autoscaling.hpp"
 #include "api/gen/policy.hpp"
 #include "api/pods.hpp"
+#include "client/event_recorder.hpp"
+#include "controllers/selector_text.hpp"
 
 namespace skiff::controllers {
 namespace {
 
 // An eviction that the API server promised counts as gone until it is seen, or for this long.
 constexpr Duration kPromise = 2min;
+constexpr Duration kAnotherTry = 1min;  // when the owners' scale could not be found out
 
 using Budget = api::PodDisruptionBudget;
 
@@ -21,13 +26,16 @@ bool selects(const Budget& budget, const api::Pod& pod) {
   return selector.ok() && selector.value().matches(pod.metadata.labels);
 }
 
-void set_condition(api::PodDisruptionBudgetStatus& status, bool allowed, std::int64_t generation,
-                   api::Time now) {
+// `failure`: why nothing could be counted; empty when all is well.
+void set_condition(Budget& budget, const std::string& failure, api::Time now) {
+  api::PodDisruptionBudgetStatus& status = budget.status;
+  const bool allowed = failure.empty() && status.disruptionsAllowed > 0;
   api::Condition condition;
   condition.type = "DisruptionAllowed";
   condition.status = allowed ? "True" : "False";
-  condition.reason = allowed ? "SufficientPods" : "InsufficientPods";
-  condition.observedGeneration = generation;
+  condition.reason = !failure.empty() ? "SyncFailed" : allowed ? "SufficientPods" : "InsufficientPods";
+  condition.message = failure;
+  condition.observedGeneration = budget.metadata.generation;
   condition.lastTransitionTime = now;
   for (api::Condition& known : status.conditions) {
     if (known.type != condition.type) continue;
@@ -47,7 +55,8 @@ class DisruptionBudgets final : public Controller {
         sets_(context.informers.of<api::ReplicaSet>()),
         controllers_(context.informers.of<api::ReplicationController>()),
         deployments_(context.informers.of<api::Deployment>()),
-        stateful_sets_(context.informers.of<api::StatefulSet>()) {
+        stateful_sets_(context.informers.of<api::StatefulSet>()),
+        events_(context.client, context.clock, context.random, "controllermanager") {
     budgets_.on_change([this](const Ref<Budget>&, const Ref<Budget>& now) {
       if (now) queue().add(key_of(*now));
     });
@@ -68,17 +77,28 @@ class DisruptionBudgets final : public Controller {
       written_.forget(key);
       return Requeue::never();
     }
-    if (!written_.passed(key, budgets_.revision())) return Requeue::never();
+    if (!written_.passed(key, budgets_.revision())) return behind();
     std::vector<Ref<api::Pod>> pods = pods_.list(key.namespace_);
     std::erase_if(pods, [&](const auto& pod) { return api::is_finished(*pod) || !selects(*budget, *pod); });
     Budget next = *budget;
-    TRY(fill(next, pods));
+    if (pods.empty()) events_.normal(client::reference_to(budget), "NoPods", "No matching pods found");
+    // Where it cannot be counted nothing may go.
+    Status counted = fill(next, pods);
+    if (!counted.ok()) {
+      const std::string& why = counted.error().message();
+      events_.warning(client::reference_to(budget), "CalculateExpectedPodCountFailed",
+                      "Failed to calculate the number of expected pods: " + why);
+      next.status.disruptionsAllowed = 0;
+      next.status.observedGeneration = next.metadata.generation;
+      set_condition(next, why, wall_now());
+    }
     if (!(next.status == budget->status)) {
       Result<Ref<Budget>> written = client_.update_status(std::move(next));
       if (!written.ok() && written.error().code() == Code::NotFound) return Requeue::never();
       TRY(written);
       written_.wrote(key, client::revision_of(written.value()->metadata));
     }
+    if (!counted.ok()) return Requeue::in(kAnotherTry);
     return budget->status.disruptedPods.empty() ? Requeue::never() : Requeue::in(kPromise);
   }
 
@@ -102,7 +122,9 @@ class DisruptionBudgets final : public Controller {
         ++healthy;
     std::int32_t expected = static_cast<std::int32_t>(pods.size());
     bool by_scale = next.spec.maxUnavailable || (next.spec.minAvailable && next.spec.minAvailable->is_string);
-    if (by_scale) expected = expected_scale(pods);
+    if (by_scale) {
+      TRY_ASSIGN(expected, expected_scale(next, pods));
+    }
     std::int32_t desired = 0;
     if (next.spec.maxUnavailable) {
       TRY_ASSIGN(std::int32_t most, next.spec.maxUnavailable->scaled(expected, true));
@@ -115,7 +137,7 @@ class DisruptionBudgets final : public Controller {
     status.desiredHealthy = desired;
     status.disruptionsAllowed = expected > 0 ? std::max(0, healthy - desired) : 0;
     status.observedGeneration = next.metadata.generation;
-    set_condition(status, status.disruptionsAllowed > 0, next.metadata.generation, wall_now());
+    set_condition(next, "", wall_now());
     return ok();
   }
 
@@ -127,38 +149,75 @@ class DisruptionBudgets final : public Controller {
     });
   }
 
-  // The sum over the pods' controllers, each once; pods without one count for themselves.
-  std::int32_t expected_scale(const std::vector<Ref<api::Pod>>& pods) const {
+  // The sum over the pods' controllers, each once. Pods without one have no share in it.
+  Result<std::int32_t> expected_scale(const Budget& budget, const std::vector<Ref<api::Pod>>& pods) {
     std::map<std::string, std::int32_t> scales;
+    bool unmanaged = false;
     for (const Ref<api::Pod>& pod : pods) {
       const api::OwnerReference* owner = client::controller_of(pod->metadata);
-      std::pair<std::string, std::int32_t> scale =
-          owner ? scale_of(pod->metadata.namespace_, *owner) : std::pair(pod->metadata.uid, 1);
-      scales[scale.first] = scale.second;
+      unmanaged |= !owner;
+      if (!owner || scales.contains(owner->uid)) continue;
+      TRY_ASSIGN(Scaled scaled, scale_of(*pod, *owner));
+      scales[scaled.uid] = scales[owner->uid] = 0;
+      scales[scaled.uid] = scaled.replicas;
     }
+    if (unmanaged)
+      events_.warning(client::reference_to(std::make_shared<const Budget>(budget)), "UnmanagedPods",
+                      fmt::format("Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a "
+                                  "result, the status of the PDB cannot be calculated correctly, which may result in undefined "
+                                  "behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB to an "
+                                  "integer value.",
+                                  selector_text(budget.spec.selector ? &*budget.spec.selector : nullptr)));
     std::int32_t sum = 0;
     for (const auto& [uid, scale] : scales) sum += scale;
     return sum;
   }
 
-  std::pair<std::string, std::int32_t> scale_of(const std::string& ns,
-                                                const api::OwnerReference& owner) const {
+  // The caches may lag behind each other: an owner that is not there yet is asked for.
+  template <class T>
+  Ref<T> find(const client::Informer<T>& informer, const ObjectKey& key) {
+    if (Ref<T> known = informer.get(key)) return known;
+    Result<Ref<T>> live = client_.get<T>(key);
+    return live.ok() ? live.value() : nullptr;
+  }
+
+  struct Scaled {
+    std::string uid;  // of whoever decides: a Deployment for its ReplicaSets
+    std::int32_t replicas;
+  };
+  Result<Scaled> scale_of(const api::Pod& pod, const api::OwnerReference& owner) {
+    const std::string& ns = pod.metadata.namespace_;
     const ObjectKey key{ns, owner.name};
-    std::pair<std::string, std::int32_t> scale{owner.uid, 0};
     if (owner.kind == "ReplicaSet") {
-      Ref<api::ReplicaSet> set = sets_.get(key);
-      if (!set) return scale;
-      scale.second = set->spec.replicas.value_or(1);
-      const api::OwnerReference* above = client::controller_of(set->metadata);
-      if (!above || above->kind != "Deployment") return scale;
-      if (Ref<api::Deployment> deployment = deployments_.get({ns, above->name}))
-        return {above->uid, deployment->spec.replicas.value_or(1)};
+      if (Ref<api::ReplicaSet> set = find(sets_, key)) {
+        const api::OwnerReference* above = client::controller_of(set->metadata);
+        if (above && above->kind == "Deployment")
+          if (Ref<api::Deployment> deployment = find(deployments_, {ns, above->name}))
+            return Scaled{above->uid, deployment->spec.replicas.value_or(1)};
+        return Scaled{owner.uid, set->spec.replicas.value_or(1)};
+      }
     } else if (owner.kind == "StatefulSet") {
-      if (Ref<api::StatefulSet> set = stateful_sets_.get(key)) scale.second = set->spec.replicas.value_or(1);
+      if (Ref<api::StatefulSet> set = find(stateful_sets_, key)) return Scaled{owner.uid, set->spec.replicas.value_or(1)};
     } else if (owner.kind == "ReplicationController") {
-      if (auto controller = controllers_.get(key)) scale.second = controller->spec.replicas.value_or(1);
+      if (auto controller = find(controllers_, key)) return Scaled{owner.uid, controller->spec.replicas.value_or(1)};
+    } else {
+      return scale_of_other(key, owner);
     }
-    return scale;
+    return error(Code::NotFound, "found no controllers for pod \"{}\"", pod.metadata.name);
+  }
+
+  // Custom resources with a scale; DaemonSets and Jobs have none.
+  Result<Scaled> scale_of_other(const ObjectKey& key, const api::OwnerReference& owner) {
+    const api::KindInfo* kind = client_.find_kind(owner.apiVersion, owner.kind);
+    if (!kind) return error(Code::NotFound, "no matches for kind \"{}\" in version \"{}\"", owner.kind, owner.apiVersion);
+    bool scales = std::any_of(kind->subresources.begin(), kind->subresources.end(),
+                              [](const api::SubresourceInfo& one) { return std::string_view(one.name) == "scale"; });
+    if (!scales)
+      return error(Code::Invalid, "{}{}{} does not implement the scale subresource", kind->plural, *kind->group ? "." : "",
+                   kind->group);
+    TRY_ASSIGN(AnyRef scale, client_.patch(*kind, key, client::PatchType::Merge, "{}", "scale"));
+    Ref<api::Scale> typed = scale.as<api::Scale>();
+    return Scaled{owner.uid, typed ? typed->spec.replicas : 0};
   }
 
   client::Informer<Budget> budgets_;
@@ -168,6 +227,7 @@ class DisruptionBudgets final : public Controller {
   client::Informer<api::Deployment> deployments_;
   client::Informer<api::StatefulSet> stateful_sets_;
   client::Fence written_;
+  client::EventRecorder events_;
 };
 
 }  // namespace

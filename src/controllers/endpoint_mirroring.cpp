@@ -1,6 +1,7 @@
 // Mirrors the Endpoints that users keep for services without a selector into EndpointSlices
 // (pkg/controller/endpointslicemirroring).
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/slice_writer.hpp"
 
@@ -88,7 +89,7 @@ class EndpointMirroring final : public Controller {
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
-    if (!fence_.passed(key, slices_.revision())) return Requeue::never();
+    if (!fence_.passed(key, slices_.revision())) return behind();
     std::vector<Slice> existing = slices_of(slices_, key, kManager);
     Ref<api::Service> service = services_.get(key);
     Ref<api::Endpoints> endpoints = endpoints_.get(key);

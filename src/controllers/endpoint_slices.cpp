@@ -1,5 +1,6 @@
 // Keeps the EndpointSlices of services with a selector (pkg/controller/endpointslice).
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/service_endpoints.hpp"
 #include "controllers/slice_writer.hpp"
@@ -58,7 +59,7 @@ class EndpointSlices final : public Controller {
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
-    if (!fence_.passed(key, slices_.revision())) return Requeue::never();
+    if (!fence_.passed(key, slices_.revision())) return behind();
     Ref<api::Service> service = services_.get(key);
     if (!service) {  // the garbage collector takes the slices
       fence_.forget(key);

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/service_endpoints.hpp"
 
@@ -102,7 +103,7 @@ class EndpointsController final : public Controller {
   }
 
   Result<Requeue> reconcile(const ObjectKey& key) override {
-    if (!fence_.passed(key, endpoints_.revision())) return Requeue::never();
+    if (!fence_.passed(key, endpoints_.revision())) return behind();
     Ref<api::Service> service = services_.get(key);
     Ref<api::Endpoints> current = endpoints_.get(key);
     if (!service) return remove(key, current);

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "controllers/job_plan.hpp"
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 #include "controllers/slow_start.hpp"
@@ -77,7 +78,7 @@ class Jobs final : public Controller {
       return free_pods_of(key);
     }
     if (!pods_written_.passed(key, pods_.revision()) || !written_.passed(key, jobs_.revision()))
-      return Requeue::never();
+      return behind();
     if (!job->spec.selector || is_foreign(*job)) return Requeue::never();
     TRY_ASSIGN(api::Selector selector, api::Selector::from(*job->spec.selector));
     TRY_ASSIGN(JobPods pods, claim<api::Pod>(client_, pods_, *job, selector));

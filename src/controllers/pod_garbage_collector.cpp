@@ -4,12 +4,14 @@
 #include "controllers/kinds.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include "api/gen/nodes.hpp"
 #include "api/gen/pod.hpp"
 #include "api/pods.hpp"
 #include "client/event_recorder.hpp"
 #include "controllers/node_health.hpp"
+#include "controllers/pod_garbage.hpp"
 
 namespace skiff::controllers {
 namespace {
@@ -90,14 +92,7 @@ class PodGarbageCollector final : public Controller {
   }
 
   Result<Requeue> remove_oldest() {
-    std::vector<Ref<api::Pod>> finished = pods_.by_index(kFinished, "");
-    if (finished.size() <= kMostFinished) return Requeue::never();
-    std::sort(finished.begin(), finished.end(), [](const auto& a, const auto& b) {
-      return std::pair(a->metadata.creationTimestamp, a->metadata.name) <
-             std::pair(b->metadata.creationTimestamp, b->metadata.name);
-    });
-    finished.resize(finished.size() - kMostFinished);
-    for (const Ref<api::Pod>& pod : finished) TRY(remove(*pod, ""));
+    for (const Ref<api::Pod>& pod : surplus_pods(pods_.by_index(kFinished, ""), kMostFinished)) TRY(remove(*pod, ""));
     return Requeue::never();
   }
 
@@ -132,6 +127,17 @@ class PodGarbageCollector final : public Controller {
 };
 
 }  // namespace
+
+std::vector<Ref<api::Pod>> surplus_pods(std::vector<Ref<api::Pod>> finished, size_t keep) {
+  if (finished.size() <= keep) return {};
+  auto rank = [](const api::Pod& pod) {
+    const bool evicted = pod.status.phase == "Failed" && pod.status.reason == "Evicted";
+    return std::tuple(!evicted, pod.metadata.creationTimestamp, pod.metadata.name);
+  };
+  std::sort(finished.begin(), finished.end(), [&](const auto& a, const auto& b) { return rank(*a) < rank(*b); });
+  finished.resize(finished.size() - keep);
+  return finished;
+}
 
 std::unique_ptr<Controller> pod_garbage_collector(const Context& context) {
   return std::make_unique<PodGarbageCollector>(context);

@@ -1,6 +1,7 @@
 // Keeps as many pods as a ReplicaSet or a ReplicationController asks for (pkg/controller/replicaset; the two
 // kinds differ only in how they spell selector and template).
 
+#include "controllers/behind.hpp"
 #include "controllers/kinds.hpp"
 #include "controllers/ownership.hpp"
 #include "controllers/replica_plan.hpp"
@@ -59,7 +60,7 @@ class ReplicaController final : public Controller {
     // A cache behind our own last write would make us repeat it; the event of that write wakes this key
     // again.
     if (!pods_written_.passed(key, pods_.revision()) || !set_written_.passed(key, sets_.revision()))
-      return Requeue::never();
+      return behind();
     TRY_ASSIGN(api::Selector selector, selector_of(*set));
     TRY_ASSIGN(Pods pods, claim<api::Pod>(client_, pods_, *set, selector));
     Managed managed;

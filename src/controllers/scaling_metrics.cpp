@@ -1,11 +1,10 @@
 #include "controllers/scaling_metrics.hpp"
 
-#include <fmt/format.h>
-
 #include <charconv>
 
 #include "api/gen/metrics.hpp"
 #include "api/pods.hpp"
+#include "controllers/selector_text.hpp"
 
 namespace skiff::controllers {
 namespace {
@@ -173,22 +172,10 @@ Result<MetricAnswer> ask_object(CustomMetrics* custom, const ScalingQuestion& qu
   return answer;
 }
 
-// As Kubernetes' messages print one.
-std::string text_of(const api::LabelSelector* selector) {
-  if (!selector) return "nil";
-  std::string text = "&LabelSelector{MatchLabels:map[string]string{";
-  for (const auto& [key, value] : selector->matchLabels) text += fmt::format("{}: {},", key, value);
-  text += "},MatchExpressions:[]LabelSelectorRequirement{";
-  for (const auto& one : selector->matchExpressions)
-    text += fmt::format("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},", one.key, one.operator_,
-                        fmt::join(one.values, " "));
-  return text + "},}";
-}
-
 Result<MetricAnswer> ask_external(CustomMetrics* custom, const ScalingQuestion& question, const api::ExternalMetricSource& source) {
   Result<std::int64_t> value = Error(Code::NotFound, "no metrics returned from external metrics API");
   if (custom) value = custom->external(question.scaler.metadata.namespace_, source.metric);
-  const std::string selector = text_of(source.metric.selector ? &*source.metric.selector : nullptr);
+  const std::string selector = selector_text(source.metric.selector ? &*source.metric.selector : nullptr);
   if (!value.ok())
     return std::move(value).error().in(fmt::format("unable to get external metric {}/{}/{}",
                                                    question.scaler.metadata.namespace_, source.metric.name, selector));

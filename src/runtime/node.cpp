@@ -64,12 +64,19 @@ std::vector<std::string> arguments_for(const NodeSpec& spec, const sys::CgroupTr
   return arguments;
 }
 
+/// skiff-init, one copy for all nodes that this process starts: its megabyte is shared by them, and being sealed it is as
+/// constant as the bytes it is made of.
+const Result<UniqueFd>& init_program() {
+  static const Result<UniqueFd> program =
+      sys::sealed_program("skiff-init", {skiff_init_program, skiff_init_program_end});
+  return program;
+}
+
 /// Starts skiff-init and waits until it listens.
 Status launch_init(const NodeSpec& spec, const sys::CgroupTree& cgroups) {
-  TRY_ASSIGN(UniqueFd sealed,
-             sys::sealed_program("skiff-init", {skiff_init_program, skiff_init_program_end}));
+  if (!init_program().ok()) return init_program().error();
   // Above the numbers that the child's own descriptors take.
-  UniqueFd program(::fcntl(sealed.get(), F_DUPFD_CLOEXEC, 10));
+  UniqueFd program(::fcntl(init_program().value().get(), F_DUPFD_CLOEXEC, 10));
   TRY_ASSIGN(UniqueFd null, sys::open("/dev/null", O_RDONLY));
   TRY_ASSIGN(UniqueFd log, sys::open(spec.directory + "/init.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
   TRY_ASSIGN(sys::Pipe ready, sys::make_pipe());

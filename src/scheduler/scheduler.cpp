@@ -50,8 +50,9 @@ Scheduler::Scheduler(const Uses& uses, std::vector<Profile> profiles)
       namespaces_(uses.informers.of<api::Namespace>()),
       budgets_(uses.informers.of<api::PodDisruptionBudget>()),
       catalogue_(uses.informers),
-      events_(uses.client, uses.clock, uses.random, profiles_.front().name),
       queue_(uses.clock) {
+  for (const Profile& profile : profiles_)
+    events_.try_emplace(profile.name, uses.client, uses.clock, uses.random, profile.name);
   watch_pods_and_nodes(uses.informers);
   watch_volumes();
 }

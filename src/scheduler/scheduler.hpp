@@ -74,6 +74,8 @@ class Scheduler {
   void wake_locked(const ClusterChange& change) REQUIRES(mutex_);
   bool is_ours(const api::Pod& pod) const;
   const Profile* profile_of(const api::Pod& pod) const;
+  /// Where events about the scheduling of `pod` come from: its profile.
+  client::EventRecorder& events_for(const api::Pod& pod);
 
   // Deciding (scheduler.cpp).
   void run(std::stop_token stop);
@@ -114,7 +116,7 @@ class Scheduler {
   client::Informer<api::Namespace> namespaces_;
   client::Informer<api::PodDisruptionBudget> budgets_;
   VolumeCatalogue catalogue_;
-  client::EventRecorder events_;
+  std::map<std::string, client::EventRecorder> events_;  // by profile, constant
 
   mutable Mutex mutex_;
   CondVar changed_;

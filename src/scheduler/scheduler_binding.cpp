@@ -118,7 +118,7 @@ void Scheduler::bind(const Decision& decision) {
   Result<client::AnyRef> bound = client_.create_subresource(
       api::kind_of<api::Pod>(), key, "binding", client::AnyRef(client::Ref<api::Binding>(binding)));
   if (!bound.ok()) return give_up(decision, bound.error().message(), bound.error().code() == Code::NotFound);
-  events_.normal(client::reference_to(decision.pod->pod), "Scheduled",
+  events_for(pod).normal(client::reference_to(decision.pod->pod), "Scheduled",
                  fmt::format("Successfully assigned {} to {}", key.str(), decision.node));
   MutexLock lock(mutex_);
   queue_.placed(key);
@@ -141,14 +141,14 @@ void Scheduler::give_up(const Decision& decision, const std::string& why, bool g
   }
   if (gone) return;
   log::warning("scheduler", "bind {}: {}", key.str(), why);
-  events_.warning(client::reference_to(decision.pod->pod), "FailedScheduling", why);
+  events_for(pod).warning(client::reference_to(decision.pod->pod), "FailedScheduling", why);
   set_unscheduled(pod, "SchedulerError", why);
 }
 
 void Scheduler::report_failure(const Decision& decision) {
   const api::Pod& pod = *decision.pod->pod;
   std::string message = unschedulable_message(decision.refusal);
-  events_.warning(client::reference_to(decision.pod->pod), "FailedScheduling", message);
+  events_for(pod).warning(client::reference_to(decision.pod->pod), "FailedScheduling", message);
   set_unscheduled(pod, "Unschedulable", message, decision.victims ? decision.victims->node : "");
 }
 
@@ -188,7 +188,7 @@ Status Scheduler::evict(const PodInfo& victim, const Decision& decision) {
   if (!marked.ok()) return ignore_missing(marked.error());
   auto removed = client_.remove<api::Pod>(client::key_of(pod), {.uid = pod.metadata.uid});
   if (!removed.ok()) return ignore_missing(removed.error());
-  events_.normal(client::reference_to(victim.pod), "Preempted",
+  events_for(*decision.pod->pod).normal(client::reference_to(victim.pod), "Preempted",
                  fmt::format("Preempted by pod {} on node {}", decision.pod->pod->metadata.uid, decision.victims->node));
   return ok();
 }

@@ -27,6 +27,11 @@ const Profile* Scheduler::profile_of(const api::Pod& pod) const {
   return nullptr;
 }
 
+client::EventRecorder& Scheduler::events_for(const api::Pod& pod) {
+  const Profile* profile = profile_of(pod);
+  return events_.at(profile ? profile->name : profiles_.front().name);
+}
+
 bool Scheduler::is_ours(const api::Pod& pod) const {
   return pod.spec.nodeName.empty() && profile_of(pod) && !pod.metadata.deletionTimestamp && !api::is_finished(pod);
 }

@@ -1,6 +1,7 @@
 // Large numbers against a running cluster, over HTTPS as its users would.
 //
 //   bench_many KUBECONFIG watchers WATCHERS UPDATES   how late each update reaches each of many watches
+//   bench_many KUBECONFIG rollouts N                  how soon a Deployment's change is a pod that its node knows, and runs
 //   bench_many KUBECONFIG fill OBJECTS                puts that many 1-KiB ConfigMaps into namespace "many"
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <sstream>
 #include <thread>
@@ -128,10 +130,79 @@ int fill(const client::KubeconfigEntry& entry, int objects) {
   return failures > 0;
 }
 
+// ---- rollouts
+
+std::string deployment(int version) {
+  return R"({"metadata":{"name":"r"},"spec":{"replicas":1,"selector":{"matchLabels":{"app":"r"}},"template":{"metadata":{"labels":
+    {"app":"r","version":"v)" + std::to_string(version) + R"("}},"spec":{"terminationGracePeriodSeconds":0,"containers":[{"name":"c",
+    "image":"hitcounter:1.0"}]}}}})";
+}
+
+/// When the pod of each version was first seen with a node, and running. The kubelet hears of the node as the watch does.
+class Rollouts {
+ public:
+  explicit Rollouts(const client::KubeconfigEntry& entry) {
+    thread_ = std::jthread([this, entry](const std::stop_token& stop) {
+      auto http = connect(entry);
+      std::string pending;
+      static_cast<void>(http->stream("/api/v1/namespaces/many/pods?watch=1&labelSelector=app%3Dr", [&](std::string_view part) {
+        pending += part;
+        for (size_t end; (end = pending.find('\n')) != std::string::npos; pending.erase(0, end + 1))
+          note(std::string_view(pending).substr(0, end));
+        return !stop.stop_requested();
+      }).ok());
+    });
+  }
+  /// 0: not yet.
+  std::pair<std::int64_t, std::int64_t> of(int version) {
+    std::lock_guard lock(mutex_);
+    return seen_[version];
+  }
+
+ private:
+  void note(std::string_view event) {
+    size_t at = event.find("\"version\":\"v");
+    if (at == event.npos) return;
+    std::lock_guard lock(mutex_);
+    auto& [bound, running] = seen_[std::atoi(event.data() + at + 12)];
+    if (bound == 0 && event.find("\"nodeName\":") != event.npos) bound = now_ns();
+    if (running == 0 && event.find("\"phase\":\"Running\"") != event.npos) running = now_ns();
+  }
+  std::mutex mutex_;
+  std::map<int, std::pair<std::int64_t, std::int64_t>> seen_;
+  std::jthread thread_;
+};
+
+void print_delays(const char* what, std::vector<double> delays) {
+  std::sort(delays.begin(), delays.end());
+  auto at = [&](double share) { return delays[std::min(delays.size() - 1, static_cast<size_t>(share * static_cast<double>(delays.size())))]; };
+  std::printf("%s: p50 %.1f ms, p99 %.1f ms, max %.1f ms\n", what, at(0.5), at(0.99), delays.back());
+}
+
+int rollouts(const client::KubeconfigEntry& entry, int count) {
+  auto http = connect(entry);
+  Rollouts rollouts(entry);
+  http->post("/apis/apps/v1/namespaces/many/deployments", deployment(0)).value();
+  while (rollouts.of(0).second == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::vector<double> bound, running;
+  for (int i = 1; i <= count; ++i) {
+    client::HttpAnswer answer = http->put("/apis/apps/v1/namespaces/many/deployments/r", deployment(i)).value();
+    const std::int64_t acknowledged = now_ns();
+    if (answer.status != 200) return std::printf("update: HTTP %d %s\n", answer.status, answer.body.c_str()), 1;
+    while (rollouts.of(i).second == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    bound.push_back(static_cast<double>(rollouts.of(i).first - acknowledged) / 1e6);
+    running.push_back(static_cast<double>(rollouts.of(i).second - acknowledged) / 1e6);
+  }
+  std::printf("%d changes of a Deployment, from the acknowledged write\n", count);
+  print_delays("  to the new pod on its node", bound);
+  print_delays("  to the new pod running", running);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) return std::fprintf(stderr, "usage: bench_many KUBECONFIG watchers|fill N [UPDATES]\n"), 2;
+  if (argc < 4) return std::fprintf(stderr, "usage: bench_many KUBECONFIG watchers|rollouts|fill N [UPDATES]\n"), 2;
   std::signal(SIGPIPE, SIG_IGN);
   std::ifstream file(argv[1]);
   std::stringstream text;
@@ -140,5 +211,6 @@ int main(int argc, char** argv) {
   connect(entry)->post("/api/v1/namespaces", R"({"metadata":{"name":"many"}})").value();
   int number = std::atoi(argv[3]);
   if (std::strcmp(argv[2], "watchers") == 0) return watchers(entry, number, argc > 4 ? std::atoi(argv[4]) : 1000);
+  if (std::strcmp(argv[2], "rollouts") == 0) return rollouts(entry, number);
   return fill(entry, number);
 }

@@ -5,6 +5,8 @@ start_cluster --nodes 5 --node-grace 5 --eviction-after 1
 E=$PROJECT/examples
 
 step() { say "-- $*"; }
+# What the reader sees, for the record.
+show() { say "\$ kubectl $*"; k "$@" 2>&1; }
 state_of() { k get node "$1" --no-headers | awk '{print $2}'; }
 is_node() { [ "$(state_of "$1")" = "$2" ]; }
 ready_pods() { k get pods -l app=hitcounter -o json | jq '[.items[] | select(.metadata.deletionTimestamp | not) | select(.status.conditions[]? | .type == "Ready" and .status == "True")] | length'; }
@@ -15,6 +17,7 @@ gone_from() { [ -z "$(k get pods -l app=hitcounter --field-selector "spec.nodeNa
 step "five nodes"
 check "nodes" "$(k get nodes --no-headers | grep -c ' Ready ')" 5
 contains "cluster-info" "$(k cluster-info)" "is running at"
+show get nodes
 
 step "deploy"
 k apply -f "$E/hitcounter.yaml" >/dev/null || fail "apply hitcounter"
@@ -23,6 +26,7 @@ check "three pods on three nodes" "$(nodes_used)" 3
 port=$(node_port hitcounter-service)
 eventually 5 "the page answers" fetch "http://127.0.0.1:$port/"
 contains "describe" "$(k describe deployment hitcounter)" "3 available"
+show get pods -o wide
 
 step "lose a node and heal"
 lost=$(k get pods -l app=hitcounter -o 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' | grep -v '^skiff$' | head -n 1)
@@ -30,11 +34,14 @@ lost=$(k get pods -l app=hitcounter -o 'jsonpath={range .items[*]}{.spec.nodeNam
 eventually 15 "$lost is NotReady" is_node "$lost" NotReady
 eventually 15 "three pods are ready again, elsewhere" has_ready 3
 eventually 5 "the page still answers" fetch "http://127.0.0.1:$port/"
+show get nodes
+show get pods -o wide
 
 step "scale to ten"
 k scale --replicas=10 deployment/hitcounter >/dev/null
 eventually 30 "ten pods" has_ready 10
 check "they use the four nodes there are" "$(k get pods -l app=hitcounter -o json | jq '[.items[] | select(.metadata.deletionTimestamp | not) | .spec.nodeName] | unique | length')" 4
+show get pods -o wide
 
 step "the node returns"
 "$SKIFF" node start "$lost" >/dev/null || fail "node start $lost"
@@ -54,6 +61,7 @@ wait "$asking"
 check "failed requests during the update" "$(cat "$HOME/failures")" ""
 eventually 5 "version 2.0 answers" sh -c "curl -sS --max-time 2 http://127.0.0.1:$port/ | grep -q 'version 2.0'"
 contains "history" "$(k rollout history deployment/hitcounter)" "3 "
+show rollout history deployment/hitcounter
 k rollout undo deployment/hitcounter >/dev/null
 k rollout status deployment/hitcounter --timeout=40s >/dev/null || fail "undo"
 check "image after undo" "$(k get deployment hitcounter -o 'jsonpath={.spec.template.spec.containers[0].image}')" hitcounter:1.0
@@ -62,6 +70,7 @@ step "drain under a budget"
 k apply -f "$E/budget.yaml" >/dev/null || fail "apply budget"
 k drain skiff-2 --ignore-daemonsets --timeout=40s >/dev/null 2>&1 || fail "drain"
 check "skiff-2 is empty" "$(k get pods -l app=hitcounter --field-selector spec.nodeName=skiff-2 -o name | wc -l)" 0
+show get pods -o wide
 k uncordon skiff-2 >/dev/null
 k scale --replicas=30 deployment/hitcounter >/dev/null
 quota_said() { "$SKIFF" why deployment/hitcounter | grep -q "exceeded quota: room"; }

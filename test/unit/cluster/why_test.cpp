@@ -67,3 +67,35 @@ TEST_CASE("images, crashes, probes and volumes") {
     CHECK(says(all, part));
   }
 }
+
+TEST_CASE("quotas, many nodes, preemption, and pods that cannot end") {
+  WhyFacts given = facts(R"({"metadata":{"name":"p","namespace":"default"},"spec":{"schedulerName":"default-scheduler"},
+    "status":{"phase":"Pending","nominatedNodeName":"n3"}})");
+  for (const char* pod : {"web-1-a", "web-1-b"}) {
+    api::Event refused;
+    refused.involvedObject.name = "web-1";
+    refused.reason = "FailedCreate";
+    refused.message = std::string("Error creating: pods \"") + pod + "\" is forbidden: exceeded quota: room, requested: pods=1";
+    given.events.push_back(std::make_shared<api::Event>(refused));
+  }
+  for (int i = 0; i < 1000; ++i)
+    given.refusal.verdicts.push_back({"n" + std::to_string(i), "NodeResourcesFit", {"Insufficient cpu"}, false, {}});
+  std::string all = text(given);
+  INFO(all);
+  CHECK(says(all, "quota      web-1: Error creating: pods \"web-1-a\" is forbidden: exceeded quota: room"));
+  CHECK_FALSE(says(all, "web-1-b"));
+  CHECK(says(all, "`kubectl describe quota`: raise it, or ask for less"));
+  CHECK(says(all, "n0, n1, n2 and 997 more: Insufficient cpu (NodeResourcesFit)"));
+  CHECK(says(all, "n3 is to be its node as soon as less important pods have left"));
+  CHECK(std::count(all.begin(), all.end(), '\n') < 12);
+
+  WhyFacts leaving = facts(R"({"metadata":{"name":"db-0","namespace":"default","deletionTimestamp":"2026-01-01T00:00:00Z"},
+    "spec":{"nodeName":"n"},"status":{"phase":"Running"}})");
+  leaving.node_ready = false;
+  CHECK(says(text(leaving), "its node cannot say that it has stopped"));
+  CHECK(says(text(leaving), "`kubectl delete pod db-0 --grace-period=0 --force`"));
+
+  WhyFacts well = facts(R"({"metadata":{"name":"p","namespace":"default"},"spec":{"nodeName":"n"},"status":{"phase":"Running",
+    "conditions":[{"type":"Ready","status":"True"}]}})");
+  CHECK(says(text(well), "nothing keeps it from its work"));
+}

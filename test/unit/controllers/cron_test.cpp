@@ -117,8 +117,8 @@ TEST_CASE("what a cron job does while its last job still runs") {
   Crons cluster;
   SECTION("Allow: both") {
     cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *",)"));
-    CHECK(passes_until(cluster, 1min, [&] { return cluster.get<api::CronJob>("c")->status.active.size() == 2; }));
-    CHECK(cluster.list<api::Job>().size() == 2);
+    CHECK(passes_until(cluster, 1min, [&] { return cluster.get<api::CronJob>("c")->status.active.size() >= 2; }));
+    CHECK(cluster.list<api::Job>().size() >= 2);
   }
   SECTION("Forbid: not another") {
     cluster.create<api::CronJob>(cron(R"("schedule":"*/5 * * * *","concurrencyPolicy":"Forbid",)"));
@@ -166,7 +166,8 @@ TEST_CASE("jobs that a cron job finds") {
   SECTION("that it made itself a moment before it was killed do") {
     const std::string name = "c-" + std::to_string(at("2026-01-01T00:05:00Z").unix_seconds() / 60);
     cluster.create<api::Job>(job_of(name));
-    CHECK(passes_until(cluster, 1min, [&] { return active().size() == 1 && active()[0].name == name; }));
+    cluster.clock.advance(5min + 1s);  // and from here on slowly: the next time must not come before this one was seen
+    CHECK(passes_until(cluster, 1s, [&] { return active().size() == 1 && active()[0].name == name; }));
     CHECK(cluster.get<api::CronJob>("c")->status.lastScheduleTime == at("2026-01-01T00:05:00Z"));
     CHECK(cluster.list<api::Job>().size() == 1);
   }
@@ -176,7 +177,8 @@ TEST_CASE("a cron job in a zone, and one whose times went by unseen") {
   Crons cluster;
   SECTION("local time is in the annotation") {
     cluster.create<api::CronJob>(cron(R"("schedule":"30 5 * * *","timeZone":"Asia/Kolkata",)"));
-    REQUIRE(passes_until(cluster, 1h, [&] { return cluster.list<api::Job>().size() == 1; }));
+    cluster.clock.advance(24h + 1s);
+    REQUIRE(passes_until(cluster, 1s, [&] { return cluster.list<api::Job>().size() == 1; }));
     CHECK(cluster.list<api::Job>()[0]->metadata.annotations.at("batch.kubernetes.io/cronjob-scheduled-timestamp") ==
           "2026-01-02T05:30:00+05:30");
   }
@@ -209,4 +211,39 @@ TEST_CASE("a budget counts what may go") {
   CHECK(status().desiredHealthy == 2);
   CHECK(status().disruptionsAllowed == 2);
   CHECK(status().conditions.at(0).reason == "SufficientPods");
+}
+
+TEST_CASE("a budget that cannot be counted lets nothing go, and says why") {
+  ControlledCluster<> cluster;
+  cluster.create<api::PodDisruptionBudget>(
+      R"({"metadata":{"name":"b"},"spec":{"maxUnavailable":1,"selector":{"matchLabels":{"app":"x"}}}})");
+  CHECK(cluster.wait_for([&] { return cluster.has_event("NoPods", "No matching pods found"); }));
+  auto status = [&] { return cluster.get<api::PodDisruptionBudget>("b")->status; };
+  SECTION("pods of an owner without a scale") {
+    cluster.create<api::Job>(R"({"metadata":{"name":"j"},"spec":{"template":{"metadata":{"labels":{"app":"x"}},"spec":{
+      "restartPolicy":"Never","containers":[{"name":"c","image":"a"}]}}}})");
+    CHECK(cluster.wait_for([&] {
+      auto conditions = status().conditions;
+      return conditions.size() == 1 && conditions[0].reason == "SyncFailed" && conditions[0].status == "False" &&
+             conditions[0].message == "jobs.batch does not implement the scale subresource";
+    }));
+    CHECK(status().disruptionsAllowed == 0);
+    CHECK(cluster.wait_for([&] {
+      return cluster.has_event("CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: jobs.batch "
+                                                                  "does not implement the scale subresource");
+    }));
+  }
+  SECTION("pods without an owner have no share in what is expected") {
+    cluster.create<api::Pod>(R"({"metadata":{"name":"p","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"a"}]}})");
+    CHECK(cluster.wait_for([&] { return status().currentHealthy == 1; }));
+    CHECK(status().expectedPods == 0);
+    CHECK(status().disruptionsAllowed == 0);
+    CHECK(cluster.wait_for([&] {
+      return cluster.has_event("UnmanagedPods",
+                               "Pods selected by this PodDisruptionBudget (selector: &LabelSelector{MatchLabels:map[string]string{"
+                               "app: x,},MatchExpressions:[]LabelSelectorRequirement{},}) were found to be unmanaged. As a result, "
+                               "the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To "
+                               "account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value.");
+    }));
+  }
 }

@@ -198,3 +198,129 @@ TEST_CASE("evictions from all sides never take more than the budget allows", "[f
     for (const std::string& problem : watcher.problems()) FAIL_CHECK(problem);
   }
 }
+
+namespace {
+
+// Two nodes with kubelets of the test's own, which hang at times: then what they run runs on, and nobody hears of it.
+class HangingNodes : public test::ControlledCluster<test::FakeClock> {
+ public:
+  HangingNodes() {
+    create<api::Namespace>(R"({"metadata":{"name":"kube-node-lease"}})");
+    for (const auto& [name, node] : nodes_) {
+      test::create_ready_node(*this, R"({"metadata":{"name":")" + name + R"("},"status":{"conditions":[{"type":"Ready","status":"True"}]}})");
+      create<api::Lease>(R"({"metadata":{"name":")" + name + R"(","namespace":"kube-node-lease"},"spec":{"holderIdentity":")" + name + R"("}})");
+    }
+  }
+  void set_hanging(const std::string& node, bool hangs) { nodes_.at(node).hangs = hangs; }
+
+  // The scheduler and every kubelet have their turn.
+  void play(Random& dice) {
+    for (const auto& pod : list<api::Pod>("app=s")) {
+      if (pod->spec.nodeName.empty()) place(*pod, dice);
+      else if (Node& node = nodes_.at(pod->spec.nodeName); !node.hangs) tend(node, *pod);
+    }
+    for (auto& [name, node] : nodes_)
+      if (!node.hangs) beat(name);
+  }
+  // As processes: how often each pod's name runs, wherever.
+  std::map<std::string, int> running() const {
+    std::map<std::string, int> counts;
+    for (const auto& [name, node] : nodes_)
+      for (const auto& [uid, pod] : node.runs) ++counts[pod];
+    return counts;
+  }
+
+ private:
+  struct Node {
+    bool hangs = false;
+    std::map<std::string, std::string> runs;  // UIDs and names
+  };
+  void place(const api::Pod& pod, Random& dice) {
+    auto node = std::next(nodes_.begin(), static_cast<std::ptrdiff_t>(dice.below(nodes_.size())));
+    if (node->second.hangs || pod.metadata.deletionTimestamp) return;
+    auto binding = std::make_shared<api::Binding>();
+    binding->metadata.name = pod.metadata.name;
+    binding->metadata.namespace_ = "default";
+    binding->target.kind = "Node";
+    binding->target.name = node->first;
+    static_cast<void>(client.create_subresource(api::kind_of<api::Pod>(), client::key_of(pod), "binding",
+                                                client::AnyRef(client::Ref<api::Binding>(binding))).ok());
+  }
+  void tend(Node& node, const api::Pod& pod) {
+    if (pod.metadata.deletionTimestamp) {
+      node.runs.erase(pod.metadata.uid);
+      static_cast<void>(client.remove<api::Pod>(client::key_of(pod), {.grace_seconds = 0, .uid = pod.metadata.uid}).ok());
+      return;
+    }
+    node.runs[pod.metadata.uid] = pod.metadata.name;
+    make_ready(pod.metadata.name, true);
+  }
+  void beat(const std::string& name) {
+    static_cast<void>(client.update_with_retry<api::Lease>({"kube-node-lease", name}, [&](api::Lease& lease) {
+      lease.spec.renewTime = api::MicroTime::from(clock.wall_now());
+      return true;
+    }).ok());
+    static_cast<void>(client.update_with_retry<api::Node>({"", name}, [&](api::Node& node) {
+      for (api::NodeCondition& one : node.status.conditions) {
+        if (one.type != "Ready" || one.status == "True") continue;
+        one.status = "True";
+        one.lastHeartbeatTime = api::Time::from(clock.wall_now());
+        return true;
+      }
+      return false;
+    }, true).ok());
+  }
+
+  std::map<std::string, Node> nodes_ = {{"a", {}}, {"b", {}}, {"c", {}}};
+};
+
+}  // namespace
+
+TEST_CASE("no pod of a stateful set ever runs twice, whatever nodes hang", "[faults]") {
+  for (int seed = 1; seed <= fault_seeds(); ++seed) DYNAMIC_SECTION("seed " << seed) {
+    SeededRandom random(static_cast<std::uint64_t>(seed));
+    HangingNodes world;
+    world.create<api::StatefulSet>(R"({"metadata":{"name":"s"},"spec":{"replicas":3,"serviceName":"s","podManagementPolicy":"Parallel",
+      "selector":{"matchLabels":{"app":"s"}},"template":{"metadata":{"labels":{"app":"s","kubelet":"none"}},"spec":{"tolerations":[
+      {"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":10}],
+      "containers":[{"name":"c","image":"v:0"}]}}}})");
+    auto look = [&] {
+      world.play(random);
+      for (const auto& [name, count] : world.running())
+        if (count > 1) FAIL_CHECK(name << " runs " << count << " times");
+    };
+    for (int step = 0; step < 60; ++step) {
+      const std::string node(1, static_cast<char>('a' + random.below(3)));
+      switch (random.below(6)) {
+        case 0: world.set_hanging(node, true); break;
+        case 1: world.set_hanging(node, false); break;
+        case 2:
+          static_cast<void>(world.client.update_with_retry<api::StatefulSet>({"default", "s"}, [&](api::StatefulSet& next) {
+            next.spec.template_.spec.containers[0].image = "v:" + std::to_string(random.below(3));
+            return true;
+          }).ok());
+          break;
+        case 3: {
+          const std::string pod = "s-" + std::to_string(random.below(3));
+          static_cast<void>(world.client.remove<api::Pod>({"default", pod}, {.grace_seconds = 5}).ok());
+          break;
+        }
+        default: world.clock.advance(15s);
+      }
+      static_cast<void>(world.wait_for([] { return false; }, 2ms));  // let the controllers have a word
+      look();
+    }
+    for (const char* node : {"a", "b", "c"}) world.set_hanging(node, false);
+    bool well = false;
+    for (int i = 0; i < 300 && !well; ++i) {
+      look();
+      well = world.wait_for([&] {
+        auto s = world.get<api::StatefulSet>("s");
+        return s->status.readyReplicas == 3 && s->status.currentRevision == s->status.updateRevision && s->status.updatedReplicas == 3;
+      }, 20ms);
+      world.clock.advance(5s);
+    }
+    CHECK(well);
+    CHECK(world.running() == std::map<std::string, int>{{"s-0", 1}, {"s-1", 1}, {"s-2", 1}});
+  }
+}

@@ -5,6 +5,7 @@
 #include "api/gen/coordination.hpp"
 #include "api/gen/nodes.hpp"
 #include "controllers/node_health.hpp"
+#include "controllers/pod_garbage.hpp"
 
 using namespace skiff;
 using namespace skiff::controllers;
@@ -168,6 +169,24 @@ TEST_CASE("when every node is gone nothing is evicted, and nodes are emptied one
     CHECK(evicting() == 1);
     CHECK(world.passes_until({"c"}, [&] { return evicting() == 2; }));
   }
+}
+
+TEST_CASE("of too many finished pods evicted ones go first, then the oldest") {
+  auto pod = [](const std::string& name, const std::string& created, const std::string& status) {
+    return std::make_shared<const api::Pod>(api::from_json<api::Pod>(
+        R"({"metadata":{"name":")" + name + R"(","creationTimestamp":")" + created + R"("},"status":{)" + status + "}}").value());
+  };
+  std::vector<client::Ref<api::Pod>> finished = {
+      pod("young", "2026-01-03T00:00:00Z", R"("phase":"Succeeded")"), pod("old", "2026-01-01T00:00:00Z", R"("phase":"Failed")"),
+      pod("evicted", "2026-01-04T00:00:00Z", R"("phase":"Failed","reason":"Evicted")")};
+  auto names = [&](size_t keep) {
+    std::vector<std::string> all;
+    for (const auto& one : surplus_pods(finished, keep)) all.push_back(one->metadata.name);
+    return all;
+  };
+  CHECK(names(1) == std::vector<std::string>{"evicted", "old"});
+  CHECK(names(2) == std::vector<std::string>{"evicted"});
+  CHECK(names(3).empty());
 }
 
 TEST_CASE("pods that nobody else would remove") {

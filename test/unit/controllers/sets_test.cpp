@@ -162,8 +162,13 @@ TEST_CASE("a surging daemon set keeps the old pod until the new one serves") {
   // One more at a time, and nobody goes before the successor is ready.
   CHECK_FALSE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() != 3; }, 200ms));
   ready_all();
-  REQUIRE(cluster.wait_for([&] { return cluster.list<api::Pod>("app=s").size() == 3 && images(cluster).size() == 2 &&
-                                         status().updatedNumberScheduled == 1; }));
+  // The first node has changed over, and on the second the successor waits for its turn.
+  REQUIRE(cluster.wait_for([&] {
+    auto all = cluster.list<api::Pod>("app=s");
+    auto updated = std::count_if(all.begin(), all.end(), [](const auto& pod) { return pod->spec.containers[0].image == "a:2"; });
+    return all.size() == 3 && updated == 2;
+  }));
+  CHECK(cluster.wait_for([&] { return status().updatedNumberScheduled == 2 && status().numberAvailable == 2; }));
   CHECK(cluster.wait_for([&] {
     ready_all();
     return images(cluster) == std::set<std::string>{"a:2"} && cluster.list<api::Pod>("app=s").size() == 2;

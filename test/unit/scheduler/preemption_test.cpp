@@ -126,6 +126,10 @@ TEST_CASE("a pod of high priority takes the place of a lower one") {
   cluster.create<api::Pod>(pod_json("sneaky", R"("cpu":"1")"));
   CHECK_FALSE(cluster.refusal("sneaky").empty());
   REQUIRE(cluster.client.remove<api::Pod>({"default", "low"}, {.grace_seconds = 0}).ok());
+  // Time must not pass before the scheduler has seen it go: another look in vain would double the backoff.
+  REQUIRE(cluster.wait_for([&] {
+    return cluster.scheduler.explain(*cluster.get<api::Pod>("high")).verdicts.at(0).reasons.empty();
+  }));
   cluster.clock.wait_for_waiters(1);
   cluster.clock.advance(2s);
   REQUIRE(cluster.is_placed("high"));

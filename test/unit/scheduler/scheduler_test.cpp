@@ -136,3 +136,28 @@ TEST_CASE("many pods at once never overfill a node") {
     return count("a") == 10 && count("b") == 10 && refused == 5;
   }));
 }
+
+TEST_CASE("each profile places its pods under its own name") {
+  ScheduledCluster<> cluster(scheduler::parse_profiles("packed=MostAllocated").value());
+  cluster.add_node(node_json("n", "", 1));
+  cluster.create<api::Pod>(pod_json("usual"));
+  api::Pod packed = api::from_json<api::Pod>(pod_json("packed", R"("cpu":"1")")).value();
+  api::Pod large = api::from_json<api::Pod>(pod_json("large", R"("cpu":"9")")).value();
+  packed.metadata.namespace_ = large.metadata.namespace_ = "default";
+  packed.spec.schedulerName = large.spec.schedulerName = "packed";
+  REQUIRE(cluster.client.create(packed).ok());
+  REQUIRE(cluster.client.create(large).ok());
+  CHECK(cluster.is_placed("usual"));
+  CHECK(cluster.is_placed("packed"));
+  auto told = [&](const std::string& pod, const std::string& reason, const std::string& by) {
+    return cluster.wait_for([&] {
+      for (const auto& event : cluster.list<api::Event>())
+        if (event->involvedObject.name == pod && event->reason == reason)
+          return event->source.component == by && event->reportingComponent == by;
+      return false;
+    });
+  };
+  CHECK(told("usual", "Scheduled", "default-scheduler"));
+  CHECK(told("packed", "Scheduled", "packed"));
+  CHECK(told("large", "FailedScheduling", "packed"));
+}

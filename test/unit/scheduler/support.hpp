@@ -27,7 +27,8 @@ inline std::string pod_json(const std::string& name, const std::string& requests
 template <class Time = FakeClock>
 class ScheduledCluster : public TestCluster<Time> {
  public:
-  ScheduledCluster() {
+  explicit ScheduledCluster(std::vector<scheduler::Profile> profiles = {scheduler::Profile()})
+      : scheduler({this->client, this->informers, this->clock, this->random}, std::move(profiles)) {
     this->template start<api::Pod, api::Node, api::Event, api::PersistentVolumeClaim, api::PersistentVolume>();
     this->template create<api::Namespace>(R"({"metadata":{"name":"default"}})");
     this->template create<api::ServiceAccount>(R"({"metadata":{"name":"default"}})");
@@ -75,7 +76,7 @@ class ScheduledCluster : public TestCluster<Time> {
   }
 
  public:
-  scheduler::Scheduler scheduler{{this->client, this->informers, this->clock, this->random}};
+  scheduler::Scheduler scheduler;
 };
 
 }  // namespace skiff::test
