@@ -256,25 +256,29 @@ Result<UniqueFd> udp_socket(net::Address server) {
   return socket;
 }
 
-// Whether an answer without error came within 20 ms.
-bool answers(const UniqueFd& socket, const std::string& query) {
+// Whether an answer without error came in time.
+bool answers(const UniqueFd& socket, const std::string& query, std::chrono::milliseconds patience) {
   if (::send(socket.get(), query.data(), query.size(), 0) < 0) return false;
   pollfd waiting{.fd = socket.get(), .events = POLLIN, .revents = 0};
   unsigned char head[12];
-  return ::poll(&waiting, 1, 20) == 1 && ::recv(socket.get(), head, sizeof head, 0) >= 8 && (head[3] & 15) == 0 &&
+  return ::poll(&waiting, 1, static_cast<int>(patience.count())) == 1 && ::recv(socket.get(), head, sizeof head, 0) >= 8 && (head[3] & 15) == 0 &&
          (head[6] != 0 || head[7] != 0);
 }
 
 }  // namespace
 
 Status ClusterNetwork::wait_dns(const UniqueFd& network, Duration patience) {
-  TRY_ASSIGN(UniqueFd socket,
-             sys::in_network(network, [&] { return udp_socket(settings_.service_address(kDnsHostPart)); }));
   bool v6 = settings_.service_address(kDnsHostPart).is_v6();
   std::string query = net::encode_query(0x1234, "kubernetes.default.svc." + settings_.config.cluster_domain,
                                         v6 ? net::DnsType::Aaaa : net::DnsType::A);
+  std::chrono::milliseconds each = 20ms;
   for (TimePoint deadline = uses_.clock.now() + patience; uses_.clock.now() < deadline;) {
-    if (answers(socket, query)) return ok();
+    // Anew each time: a socket of IPv6 that was connected before the kernel's worker had made the address' route would
+    // keep the wrong one for good.
+    TRY_ASSIGN(UniqueFd socket,
+               sys::in_network(network, [&] { return udp_socket(settings_.service_address(kDnsHostPart)); }));
+    if (answers(socket, query, each)) return ok();
+    each = std::min(2 * each, std::chrono::milliseconds(1s));  // a busy machine may answer late
     uses_.clock.wait_for({}, 2ms);
   }
   return Error(Code::Timeout, "cluster DNS does not answer");

@@ -34,13 +34,12 @@ inline std::string dns_text(const std::string& packet) {
 }
 
 inline std::string dns_exchange(const UniqueFd& network, Endpoint server, const std::string& packet) {
-  UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, server.address.family); }));
-  checked(connect_socket(socket, server));
   // Once, for tests count the questions. But a new address of IPv6 is not there until the kernel's worker has made its
-  // route: packets to it are lost or come back as errors, and one asks again, as resolvers do.
+  // route, and a socket that was connected before keeps the wrong one: there one asks anew, as resolvers do.
   const int tries = server.address.is_v6() ? 10 : 1;
   for (int i = 0; i < tries; ++i) {
-    if (!sys::write_all(socket, packet, "DNS server").ok()) continue;  // the error of the packet before
+    UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, server.address.family); }));
+    if (!connect_socket(socket, server).ok() || !sys::write_all(socket, packet, "DNS server").ok()) continue;
     pollfd waiting{socket.get(), POLLIN, 0};
     if (::poll(&waiting, 1, 5000 / tries) <= 0) continue;
     Result<std::string> answer = sys::read_some(socket, 65536, "DNS server");

@@ -103,11 +103,12 @@ inline std::string ask(const UniqueFd& network, Endpoint target, Duration patien
 }
 
 /// The same over UDP; asks again, for packets may be lost (a new address of IPv6 answers once the kernel's worker has
-/// made its route).
+/// made its route, to sockets that were connected after that).
 inline std::string ask_udp(const UniqueFd& network, Endpoint target) {
-  UniqueFd socket = checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, target.address.family); }));
-  if (Status connected = connect_socket(socket, target); !connected.ok()) return connected.error().message();
   for (int tries = 0; tries < 6; ++tries) {
+    UniqueFd socket =
+        checked(sys::in_network(network, [&] { return open_socket(Protocol::Udp, target.address.family); }));
+    if (Status connected = connect_socket(socket, target); !connected.ok()) return connected.error().message();
     (void)sys::write_all(socket, "?", "server");
     pollfd waiting{socket.get(), POLLIN, 0};
     if (::poll(&waiting, 1, 500) <= 0) continue;
