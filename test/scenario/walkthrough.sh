@@ -48,14 +48,14 @@ step "the node returns"
 eventually 15 "$lost is Ready" is_node "$lost" Ready
 
 step "update and roll back, while somebody asks all the time"
-patience='{"spec":{"template":{"spec":{"containers":[{"name":"hitcounter","lifecycle":{"preStop":{"exec":{"command":["hitcounter","sleep","1"]}}}}]}}}}'
+patience='{"spec":{"template":{"spec":{"containers":[{"name":"hitcounter","lifecycle":{"preStop":{"exec":{"command":["hitcounter","sleep","2"]}}}}]}}}}'
 k patch deployment hitcounter -p "$patience" >/dev/null || fail patch
-k rollout status deployment/hitcounter --timeout=40s >/dev/null || fail "rollout of patience"
+k rollout status deployment/hitcounter --timeout=60s >/dev/null || fail "rollout of patience"
 : >"$HOME/failures"
 ( for _ in $(seq 400); do curl -sS --max-time 3 "http://127.0.0.1:$port/" >/dev/null 2>>"$HOME/failures" || echo failed >>"$HOME/failures"; [ -e "$HOME/done" ] && break; done ) &
 asking=$!
 k set image deployment/hitcounter hitcounter=hitcounter:2.0 >/dev/null
-k rollout status deployment/hitcounter --timeout=40s >/dev/null || fail "rollout of 2.0"
+k rollout status deployment/hitcounter --timeout=60s >/dev/null || fail "rollout of 2.0"
 : >"$HOME/done"
 wait "$asking"
 check "failed requests during the update" "$(cat "$HOME/failures")" ""

@@ -167,6 +167,8 @@ TEST_CASE("a node takes only so many volumes of a driver") {
     world.create<api::CSINode>(R"({"metadata":{"name":")" + std::string(node) +
                                R"("},"spec":{"drivers":[{"name":"disk.example.com","nodeID":"x","allocatable":{"count":1}}]}})");
   for (const char* name : {"v1", "v2", "v3"}) csi(name);
+  // Each kind has an informer of its own: the limits must be known before the pods are.
+  REQUIRE(world.wait_for([&] { return world.informers.of<api::CSINode>().list().size() == 2; }));
   for (const char* name : {"v1", "v2"}) {
     world.create<api::Pod>(pod_json(name, "", using_claim(name)));
     REQUIRE(world.is_placed(name));
