@@ -53,6 +53,7 @@ std::vector<std::string> drop_untagged(Index& index, const std::set<std::string>
       ++image;
     } else {
       dropped.push_back(image->first);
+      index.access.erase(image->first);
       image = index.images.erase(image);
     }
   }
@@ -168,6 +169,7 @@ Result<Image> ContentStore::image(const Index& index, const std::string& id) con
     out.lower_dirs.push_back(std::move(directory));
     if (auto size = index.layers.find(*layer); size != index.layers.end()) out.size += size->second;
   }
+  if (auto access = index.access.find(id); access != index.access.end()) out.access = access->second;
   if (out.lower_dirs.empty()) out.lower_dirs.push_back(directory_ + "/empty");
   return out;
 }
@@ -212,6 +214,8 @@ Status ContentStore::tag(std::string_view reference, std::string_view new_name) 
   TRY_ASSIGN(std::string id, id_of(index, reference));
   index.names[name.canonical()] = id;
   index.pulled.erase(name.canonical());
+  // Whoever tags an image by hand means that it be used by that name.
+  if (auto access = index.access.find(id); access != index.access.end()) access->second[name.name()].anyone = true;
   return write_index(index);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "image/access.hpp"
 #include "image/config.hpp"
 
 namespace skiff::image {
@@ -36,6 +37,7 @@ struct Image {
   std::vector<std::string>
       lower_dirs;          // absolute paths, TOP FIRST: joined by ':' they are overlayfs' lowerdir=
   std::uint64_t size = 0;  // bytes of its files, shared layers included
+  AccessByRepository access;  // who was given it by a registry; empty: it did not come from one
 };
 
 struct Loaded {

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "image/access.hpp"
 #include "image/documents.hpp"
 #include "image/reference.hpp"
 
@@ -42,6 +43,7 @@ struct Candidate {
   std::string config;           // the JSON document
   std::string manifest_digest;  // empty: came without
   bool pulled = false;          // from a registry
+  Access access = {.anyone = true, .secrets = {}, .hashes = {}};  // whom the registry gave it; an archive is everybody's
   std::vector<Layer> layers;    // bottom first
 };
 

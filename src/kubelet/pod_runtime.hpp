@@ -110,6 +110,7 @@ class PodRuntime {
   std::optional<image::Image> find_image(const Start& start, ContainerRecord& record, const ImageWish& wish,
                                          std::string& name);
   std::optional<image::Image> pull_image(const Start& start, ContainerRecord& record, const std::string& image);
+  bool may_use(const Start& start, const image::Image& image, const std::string& repository);
   bool pull_held_back(const Start& start, ContainerRecord& record, const std::string& image);
   std::vector<image::Credentials> pull_credentials(const Start& start, const image::Reference& image);
   Result<runtime::ContainerSpec> prepare(const Start& start, const ContainerRecord& record,

@@ -10,6 +10,7 @@
 
 #include "api/gen/pod.hpp"
 #include "base/clock.hpp"
+#include "image/pull.hpp"
 #include "kubelet/hook_task.hpp"
 #include "kubelet/restart_backoff.hpp"
 #include "runtime/node.hpp"
@@ -46,7 +47,7 @@ struct ContainerRecord {
   bool restart_wanted = false;  // whatever the restart policy says, and at once
   RestartBackoff backoff;
   ImageBackoff image_backoff;
-  bool pulling = false;  // its image
+  std::optional<image::PullRequest> pulling;  // its image, or one of its volumes
   bool ready = false;    // readiness probe
   bool started = false;  // startup probe and postStart
   std::optional<Stop> stop;

@@ -89,6 +89,17 @@ eventually 10 "a missing password waits" has_reason denied ImagePullBackOff
 contains "events of a missing password" "$(events denied)" 'pull access denied, repository does not exist or may require authorization'
 check "an image id" "$(k get pod mirrored -o 'jsonpath={.status.containerStatuses[0].imageID}' | grep -c sha256:)" 1
 
+# What alice pulled is not for pods without her password: the registry is asked again and says no.
+pod thief localhost:5002/team/secret:1
+k run never --image=localhost:5002/team/secret:1 --image-pull-policy=Never --restart=Never --command -- sleep 1000 >/dev/null
+k create secret docker-registry other --docker-server=localhost:5002 --docker-username=alice --docker-password=wonderland >/dev/null
+pod friend localhost:5002/team/secret:1 'imagePullSecrets: [{name: other}]'
+eventually 10 "the same password in another secret runs" running friend
+contains "events of a friend" "$(events friend)" 'already present on machine and can be accessed by the pod'
+eventually 10 "a pod without the password waits" has_reason thief ImagePullBackOff
+contains "events of a thief" "$(events thief)" 'pull access denied'
+eventually 10 "a pod without the password never pulls" has_reason never ErrImageNeverPull
+
 # A second pod finds the image; Always asks the registry again and sees what changed behind the tag.
 pod second box:1
 eventually 10 "the present image runs" running second
