@@ -159,6 +159,8 @@ Result<Image> ContentStore::image(const Index& index, const std::string& id) con
   out.id = id;
   TRY_ASSIGN(out.config, parse_config(text.value()));
   for (const auto& [name, named] : index.names)
+    if (named == id && index.pulled.contains(name) && !has_digest(name)) ++out.pulled_names;
+  for (const auto& [name, named] : index.names)
     if (named == id)
       (has_digest(name) ? out.digests : out.names).push_back(has_digest(name) ? name : display_of(name));
   std::sort(out.names.begin(), out.names.end());
@@ -191,6 +193,14 @@ Result<std::string> ContentStore::id_of(const Index& index, std::string_view tex
   }
   if (!reference.ok()) return std::move(reference).error();
   return not_found(reference.value().display());
+}
+
+// The name that `reference` is; "" for an id.
+std::string ContentStore::name_of(const Index& index, std::string_view text) const {
+  Result<Reference> reference = parse_reference(text);
+  return reference.ok() && reference.value().digest.empty() && index.names.contains(reference.value().canonical())
+             ? reference.value().display()
+             : "";
 }
 
 Result<Image> ContentStore::resolve(std::string_view reference) const {

@@ -92,12 +92,13 @@ Status Import::check_room(const std::string& diff_id) const {
 Status Import::unpack(const Source& source, const Candidate::Layer& layer) {
   auto unpacked = [&]() -> Status {
     TRY(check_room(layer.diff_id));
-    TRY_ASSIGN(UniqueFd file, source.open(layer.blob));
+    TRY_ASSIGN(Blob blob, source.open(layer.blob));
     const std::string directory = fmt::format("{}/layers/{}", scratch(), layer_directory(layer.diff_id));
     TRY(sys::make_directory(directory, 0700));
     TRY(sys::make_directory(directory + "/fs"));
     TRY_ASSIGN(LayerTree tree, LayerTree::open(directory + "/fs"));
-    ByteStream bytes(std::move(file), store_.limits_.layer_bytes);
+    ByteStream bytes(std::move(blob), store_.limits_.layer_bytes);
+    if (layer.digest.empty()) bytes.skip_file_digest();
     TRY(unpack_layer(bytes, tree, store_.limits_));
     if (!layer.digest.empty() && bytes.file_digest() != layer.digest)
       return error(Code::Invalid, "the blob does not have the digest {}", layer.digest);

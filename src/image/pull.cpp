@@ -66,10 +66,11 @@ class DownloadedBlobs final : public Source {
  public:
   explicit DownloadedBlobs(const Downloads& downloads) : downloads_(downloads) {}
   bool has(const std::string& name) const override { return sys::exists(downloads_.file(name)); }
-  Result<UniqueFd> open(const std::string& name) const override {
+  Result<Blob> open(const std::string& name) const override {
     Result<UniqueFd> file = sys::open(downloads_.file(name), O_RDONLY);
     if (!file.ok() && file.error().sys_errno() == ENOENT) return error(Code::NotFound, "'{}' is missing", name);
-    return file;
+    if (!file.ok()) return std::move(file).error();
+    return Blob{std::move(file).value()};
   }
 
  private:

@@ -247,7 +247,7 @@ Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
   reached("volumes-removed");
   TRY(system_.cgroups.tear_down(uid));
   reached("cgroup-removed");
-  for (const char* part : {"/etc", "/shm", "/containers", "/termination"})
+  for (const char* part : {"/etc", "/shm", "/containers", "/termination", "/images"})
     TRY(sys::remove_tree(pod_directory(uid) + part));
   system_.room.release(uid);
   state.network.reset();

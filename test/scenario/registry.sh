@@ -109,4 +109,15 @@ k run always --image=box:1 --image-pull-policy=Always --restart=Never --command 
 eventually 20 "the changed image runs" running always
 [ "$(k get pod always -o 'jsonpath={.status.containerStatuses[0].imageID}')" != "$(k get pod second -o 'jsonpath={.status.containerStatuses[0].imageID}')" ] ||
   fail "Always took the old image"
+
+# What a pod uses stays when its name goes; what was saved is read by others.
+"$SKIFF" image save box:1 -o "$dir/saved.tar" || fail "save"
+check "a saved image" "$(skopeo inspect "docker-archive:$dir/saved.tar" | jq -r '.Os, (.Layers | length > 0)' | tr '\n' ' ')" "linux true "
+skopeo copy -q "docker-archive:$dir/saved.tar" "oci:$dir/oci:box" || fail "skopeo reads no saved image"
+out=$("$SKIFF" image rm localhost:5002/team/secret:1) || fail "rm of an image in use"
+case "$out" in *Deleted*) fail "an image in use was deleted: $out" ;; esac
+case "$("$SKIFF" image prune)" in *Deleted*) fail "prune deleted an image in use" ;; esac
+k delete pod allowed friend mirrored second --now --wait >/dev/null
+pruned() { "$SKIFF" image prune | grep -q Deleted; }
+eventually 10 "an image goes with its last pod" pruned
 finish

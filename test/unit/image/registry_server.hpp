@@ -54,10 +54,8 @@ inline void make_certificate(const std::string& directory) {
 class RegistryServer {
  public:
   explicit RegistryServer(const std::string& certificates = "") {
-    if (certificates.empty())
-      server_ = std::make_unique<httplib::Server>();
-    else
-      server_ = std::make_unique<httplib::SSLServer>((certificates + "/cert.pem").c_str(), (certificates + "/key.pem").c_str());
+    if (certificates.empty()) server_ = std::make_unique<httplib::Server>();
+    else server_ = std::make_unique<httplib::SSLServer>((certificates + "/cert.pem").c_str(), (certificates + "/key.pem").c_str());
     server_->Get(R"(/v2/(.+)/manifests/(.+))", [this](const auto& in, auto& out) { manifest(in, out); });
     server_->Get(R"(/v2/(.+)/blobs/(.+))", [this](const auto& in, auto& out) { blob(in, out); });
     server_->Get("/token", [this](const auto& in, auto& out) { token(in, out); });
@@ -106,7 +104,7 @@ class RegistryServer {
   std::atomic<bool> hold = false;            // manifests are answered only once this is false
 
  private:
-  std::string whom(const httplib::Request& in) const {
+  static std::string whom(const httplib::Request& in) {
     std::string header = in.get_header_value("Authorization");
     if (header.starts_with("Bearer token-of-")) return header.substr(16);
     if (!header.starts_with("Basic ")) return "";
@@ -136,10 +134,8 @@ class RegistryServer {
   void token(const httplib::Request& in, httplib::Response& out) {
     note(in);
     std::string who = whom(in);
-    if (known(who))
-      out.set_content(fmt::format(R"({{"token":"token-of-{}"}})", who.substr(0, who.find(':'))), "application/json");
-    else
-      out.status = 401;
+    if (!known(who)) out.status = 401;
+    else out.set_content(fmt::format(R"({{"token":"token-of-{}"}})", who.substr(0, who.find(':'))), "application/json");
   }
   void manifest(const httplib::Request& in, httplib::Response& out) {
     while (hold) ::poll(nullptr, 0, 1);
@@ -160,10 +156,9 @@ class RegistryServer {
     }
     std::lock_guard lock(mutex_);
     auto found = blobs_.find(in.matches[2]);
-    if (found == blobs_.end()) {
-      out.status = 404;
-      return;
-    }
+    out.status = 404;
+    if (found == blobs_.end()) return;
+    out.status = 200;
     size_t cut = found->second.size() > cut_at ? cut_at.exchange(0) : 0;
     out.set_content_provider(found->second.size(), "application/octet-stream",
                              [bytes = found->second, cut](size_t offset, size_t length, httplib::DataSink& sink) {
