@@ -137,6 +137,7 @@ kubelet::KubeletSpec NodeParts::Parts::spec() const {
   if (index == 0) spec.labels["node-role.kubernetes.io/control-plane"] = "";
   spec.dns.domain = settings.config.cluster_domain;
   spec.dns.servers = {settings.service_address(10).str()};
+  spec.user_ids_directory = settings.config.home + "/user-ids";
   spec.images_in_use = [home = settings.config.home] { return images_in_use(home); };
   // For tests of recovery: the process is killed the first time a pod gets to this point.
   if (const char* point = ::getenv("SKIFF_TEST_KILL_AT"))

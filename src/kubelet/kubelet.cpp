@@ -129,7 +129,8 @@ NodeDescription Kubelet::describe_node() const {
 
 NodeFacts Kubelet::facts(const NodeDescription& description) const {
   return {spec_.name,           spec_.directory,      spec_.ips, spec_.dns, description.allocatable,
-          spec_.unsafe_sysctls, spec_.seccomp_directory, spec_.TEST_reached};
+          spec_.unsafe_sysctls, spec_.seccomp_directory,
+          spec_.user_ids_directory.empty() ? spec_.directory + "/user-ids" : spec_.user_ids_directory, spec_.TEST_reached};
 }
 
 std::vector<api::ContainerImage> Kubelet::node_images() const {

@@ -47,6 +47,7 @@ struct KubeletSpec {
   std::function<std::set<std::string>()> images_in_use;  // by any pod of the host; unset: only this node's count
   std::set<std::string> unsafe_sysctls;  // allowed beyond the safe ones ("kernel.msg*")
   std::string seccomp_directory = "/var/lib/kubelet/seccomp";
+  std::string user_ids_directory;        // shared by all nodes of the host; "": the node's own
   std::function<void(std::string_view point)> TEST_reached;  // see NodeFacts
 };
 

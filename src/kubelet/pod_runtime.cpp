@@ -62,9 +62,6 @@ Result<PodVolumes> PodRuntime::make_volumes(const api::Pod& pod, PodState& state
 
 Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   if (!state.sandbox.empty()) return ok();
-  // Rather not at all than with less isolation than was asked for.
-  if (!pod.spec.hostUsers.value_or(true))
-    return error(Code::Invalid, "can't set spec.hostUsers to false: user namespaces are not supported");
   const std::string& uid = pod.metadata.uid;
   runtime::SandboxSpec spec;
   spec.id = uid;
@@ -79,6 +76,9 @@ Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   if (pod.spec.securityContext)
     for (const api::Sysctl& sysctl : pod.spec.securityContext->sysctls)
       spec.sysctls.push_back(sysctl.name + "=" + sysctl.value);
+  if (!pod.spec.hostUsers.value_or(true)) {
+    TRY_ASSIGN(spec.first_id, user_ids_.take(pod_directory(uid)));
+  }
   TRY_ASSIGN(state.network, system_.node.create_sandbox(spec));
   reached("sandbox");
   if (pod.spec.hostNetwork) {
@@ -249,6 +249,7 @@ Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
   reached("cgroup-removed");
   for (const char* part : {"/etc", "/shm", "/containers", "/termination", "/images"})
     TRY(sys::remove_tree(pod_directory(uid) + part));
+  TRY(user_ids_.give_back(pod_directory(uid)));
   system_.room.release(uid);
   state.network.reset();
   state.sandbox.clear();
