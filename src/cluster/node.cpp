@@ -166,6 +166,7 @@ Result<std::unique_ptr<NodeParts>> NodeParts::create(const NodeSurroundings& aro
 }
 
 const UniqueFd& NodeParts::network() const { return parts_->runtime->network(); }
+const UniqueFd& NodeParts::process() const { return parts_->runtime->process(); }
 const std::vector<net::Address>& NodeParts::addresses() const { return parts_->addresses; }
 const std::string& NodeParts::name() const { return parts_->name; }
 
