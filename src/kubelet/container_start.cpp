@@ -115,6 +115,7 @@ void PodRuntime::retire_previous(ContainerRecord& record, Run next) {
   }
   if (record.current) record.previous = std::move(record.current);
   record.current = std::move(next);
+  record.renew = false;
   record.next_attempt = record.current->attempt + 1;
 }
 

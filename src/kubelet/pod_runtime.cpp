@@ -99,7 +99,12 @@ Status PodRuntime::write_pod_files(const api::Pod& pod, const PodState& state) {
   std::string directory = pod_directory(pod.metadata.uid) + "/etc";
   if (sys::exists(directory + "/hostname")) return ok();  // the last one written
   TRY(sys::make_directories(directory));
-  TRY(sys::write_file(directory + "/hosts", hosts_file(pod, state.ips, facts_.name, facts_.dns.domain)));
+  std::string hosts = hosts_file(pod, state.ips, facts_.name, facts_.dns.domain);
+  if (pod.spec.hostNetwork) {
+    Result<std::string> own = sys::read_file("/etc/hosts");
+    hosts = host_network_hosts_file(pod, own.ok() ? own.value() : "");
+  }
+  TRY(sys::write_file(directory + "/hosts", hosts));
   TRY(sys::write_file(directory + "/resolv.conf", resolv_file(pod, facts_.dns)));
   return sys::write_file(directory + "/hostname", hostname_of(pod, facts_.name) + "\n");
 }
@@ -196,6 +201,7 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
   if (!admit(pod, state)) return Progress{true};
   apply_resize(pod, state, alarm);
   continue_containers(pod, state, alarm);
+  if (state.restart_all && !end_all(pod, state, alarm)) return Progress{};
   PodPlan plan = plan_pod(pod, state);
   if (plan.finished) return Progress{true};
   for (const api::Container* sidecar : plan.stop) {

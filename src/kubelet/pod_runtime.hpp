@@ -134,6 +134,7 @@ class PodRuntime {
     Alarm& alarm;
   };
   bool stop_container(const StopRequest& request, ContainerRecord& record);
+  bool end_all(const api::Pod& pod, PodState& state, Alarm& alarm);
   bool run_pre_stop(const StopRequest& request, ContainerRecord& record);
   void begin_stop(const StopRequest& request, ContainerRecord& record);
   std::string read_termination_message(const api::Pod& pod, const api::Container& container,
