@@ -52,6 +52,7 @@ void Fleet::node_died(const std::string& name) {
   if (found == members_.end() || !found->second.parts) return;
   Member& member = found->second;
   log::warning("node", "node {} has died: its skiff-init ended; `skiff node start {}` starts it again", name, name);
+  if (Status left = uses_.network.leave_node(name); !left.ok()) log::warning("node", "leave node {}: {}", name, left.error().message());
   if (Status off = member.parts->power_off(); !off.ok()) log::warning("node", "clear node {} away: {}", name, off.error().message());
   close_member(member);
   member.died = true;
