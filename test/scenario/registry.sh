@@ -55,6 +55,20 @@ contains "no password" "$("$SKIFF" image pull localhost:5002/team/secret:1 2>&1)
 "$SKIFF" image tag localhost:5001/library/box:1 mine:2 && contains "tagged" "$("$SKIFF" image ls)" "mine"
 "$SKIFF" image rm mine:2 localhost:5001/library/box:1 >/dev/null || fail "rm"
 
+# An image that buildah made: from the registry, and from its archives.
+built() { STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot buildah --root "$dir/graph" --runroot "$dir/run" "$@"; }
+if command -v buildah >/dev/null; then
+  container=$(built from scratch) && mount=$(built mount "$container") && mkdir -p "$mount/bin" &&
+    cp /bin/busybox "$mount/bin/busybox" && ln -s busybox "$mount/bin/sleep" && echo made >"$mount/made" &&
+    built config --cmd "sleep 1000" --label by=buildah "$container" >/dev/null && built commit -q "$container" built:1 >/dev/null &&
+    built push -q --tls-verify=false built:1 docker://127.0.0.1:5001/library/built:1 &&
+    built push -q built:1 "oci:$dir/built:built" && built push -q built:1 "docker-archive:$dir/built.tar:loaded:1" || fail "buildah"
+  "$SKIFF" image load "$dir/built" "$dir/built.tar" >/dev/null || fail "load what buildah made"
+  contains "loaded" "$("$SKIFF" image ls)" loaded
+else
+  say "skipped: no buildah"
+fi
+
 start_cluster >/dev/null
 pod() { # NAME IMAGE [EXTRA]
   k apply -f - >/dev/null <<POD
@@ -79,6 +93,11 @@ pod denied localhost:5002/team/secret:2
 k create secret docker-registry regcred --docker-server=localhost:5002 --docker-username=alice --docker-password=wonderland >/dev/null
 pod allowed localhost:5002/team/secret:1 'imagePullSecrets: [{name: regcred}]'
 eventually 20 "the mirrored image runs" running mirrored
+if command -v buildah >/dev/null; then
+  pod built built:1
+  eventually 20 "the image that buildah made runs" running built
+  check "its file" "$(k exec built -- busybox cat /made)" made
+fi
 eventually 20 "the private image runs" running allowed
 contains "events of a pull" "$(events mirrored)" 'Pulling: Pulling image "box:1"'
 contains "events of a pull" "$(events mirrored)" 'Pulled: Successfully pulled image "box:1" in '
