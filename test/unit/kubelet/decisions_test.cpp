@@ -154,7 +154,7 @@ TEST_CASE("restart policies") {
 TEST_CASE("phases and conditions") {
   api::Time now = api::Time::parse("2026-01-01T00:00:10Z").value();
   auto status_of = [&](const api::Pod& pod, const PodState& state, bool terminated = false) {
-    return make_status({pod, state, "10.0.0.1", now, terminated});
+    return make_status({pod, state, {"10.0.0.1"}, now, terminated});
   };
   api::Pod pod = pod_of(R"("containers":[{"name":"c"}],"restartPolicy":"Always")");
   PodState state;
@@ -167,7 +167,7 @@ TEST_CASE("phases and conditions") {
   put(state, "c", running(), true);
   pod.status = status;
   api::PodStatus later =
-      make_status({pod, state, "10.0.0.1", api::Time::parse("2026-01-01T00:01:00Z").value()});
+      make_status({pod, state, {"10.0.0.1"}, api::Time::parse("2026-01-01T00:01:00Z").value()});
   CHECK(later.phase == "Running");
   CHECK(later.podIP == "10.244.0.9");
   CHECK(api::find_condition(later, "Ready")->status == "True");
@@ -187,7 +187,7 @@ TEST_CASE("a readiness gate holds Ready back, not ContainersReady") {
       pod_of(R"("containers":[{"name":"c"}],"readinessGates":[{"conditionType":"example.com/up"}])");
   PodState state;
   put(state, "c", running(), true);
-  api::PodStatus status = make_status({pod, state, "", api::Time::parse("2026-01-01T00:00:10Z").value()});
+  api::PodStatus status = make_status({pod, state, {}, api::Time::parse("2026-01-01T00:00:10Z").value()});
   CHECK(api::find_condition(status, "ContainersReady")->status == "True");
   CHECK(api::find_condition(status, "Ready")->reason == "ReadinessGatesNotReady");
 }
@@ -229,7 +229,7 @@ TEST_CASE("fields and resources of the downward API") {
   api::Pod pod = pod_of(
       R"("containers":[{"name":"c","resources":{"limits":{"cpu":"250m","memory":"64Mi"}}}],"nodeName":"n1")",
       R"(,"labels":{"app":"x","tier":"a\"b"},"annotations":{"k/v":"w"})");
-  FieldSource source{pod, {"10.1.1.1"}, "10.0.0.1", {{"memory", api::Quantity::of_bytes(1 << 30)}}};
+  FieldSource source{pod, {"10.1.1.1"}, {"10.0.0.1"}, {{"memory", api::Quantity::of_bytes(1 << 30)}}};
   struct Row {
     std::string path, want;
   };
