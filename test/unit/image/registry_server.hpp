@@ -156,9 +156,7 @@ class RegistryServer {
     }
     std::lock_guard lock(mutex_);
     auto found = blobs_.find(in.matches[2]);
-    out.status = 404;
-    if (found == blobs_.end()) return;
-    out.status = 200;
+    if (found == blobs_.end()) return void(out.status = 404);  // else httplib says whether it is a part
     size_t cut = found->second.size() > cut_at ? cut_at.exchange(0) : 0;
     out.set_content_provider(found->second.size(), "application/octet-stream",
                              [bytes = found->second, cut](size_t offset, size_t length, httplib::DataSink& sink) {
