@@ -21,6 +21,7 @@ struct Command {
   Options options;
   int progress_fd = -1;
   std::vector<std::string> arguments;
+  std::string output_file;
   ServiceQuestion service;
   NodeOptions node;
   std::string namespace_ = "default";
@@ -78,6 +79,10 @@ void add_image_commands(CLI::App& app, Command& command) {
   CLI::App* pull = add(*image, command, "pull", "Pull images from registries (see registries.yaml in the README)",
                        [&command] { return image_pull(command.options, command.arguments); });
   pull->add_option("NAME", command.arguments, "Names, with tag or digest")->required();
+  CLI::App* save = add(*image, command, "save", "Write images into an archive that docker, podman and skopeo read",
+                       [&command] { return image_save(command.options, command.arguments, command.output_file); });
+  save->add_option("NAME", command.arguments, "Names or ids")->required();
+  save->add_option("-o,--output", command.output_file, "The archive to write")->required();
   CLI::App* tag = add(*image, command, "tag", "Give an image a further name",
                       [&command] { return image_tag(command.options, command.arguments); });
   tag->add_option("NAME NEW_NAME", command.arguments, "An image's name or id, and the new name")->required()->expected(2);

@@ -60,6 +60,12 @@ int image_pull(const Options& options, const std::vector<std::string>& names) {
   return kDone;
 }
 
+int image_save(const Options& options, const std::vector<std::string>& names, const std::string& file) {
+  Status saved = cluster::save_images(options.cluster, names, file);
+  if (!saved.ok()) return fail(saved.error(), saved.error().code() == Code::NotFound ? "`skiff image ls` lists what there is." : "");
+  return kDone;
+}
+
 int image_tag(const Options& options, const std::vector<std::string>& name_and_new_name) {
   Status tagged = cluster::tag_image(options.cluster, name_and_new_name[0], name_and_new_name[1]);
   if (!tagged.ok()) return fail(tagged.error(), tagged.error().code() == Code::NotFound ? "`skiff image ls` lists what there is." : "");

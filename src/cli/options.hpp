@@ -46,6 +46,7 @@ int why(const Options& options, const std::string& namespace_, const std::vector
 int image_load(const Options& options, const std::vector<std::string>& files);
 int image_list(const Options& options);
 int image_pull(const Options& options, const std::vector<std::string>& names);
+int image_save(const Options& options, const std::vector<std::string>& names, const std::string& file);
 int image_tag(const Options& options, const std::vector<std::string>& name_and_new_name);
 int image_prune(const Options& options);
 int image_remove(const Options& options, const std::vector<std::string>& names);

@@ -24,6 +24,9 @@ Status remove_object(client::Client& client, const client::ObjectKey& key) {
 
 Status Fleet::open_member(Member& member) {
   TRY_ASSIGN(member.parts, NodeParts::create(uses_.around, member.record));
+  member.died = false;
+  TRY_ASSIGN(UniqueFd process, sys::duplicate(member.parts->process()));
+  if (deaths_) deaths_->watch(member.record.name, std::move(process));
   TRY_ASSIGN(member.api_socket, uses_.plane.serve_in(member.parts->network(), member.parts->addresses().front().str()));
   return uses_.network.add_node(
       {member.record.name, member.record.index, member.parts->network(), member.parts->addresses()});
@@ -36,12 +39,28 @@ Status Fleet::start_member(Member& member) {
 
 // Everything that holds its network namespace lets go, or the dead node's addresses would live on.
 void Fleet::close_member(Member& member) {
+  if (deaths_) deaths_->forget(member.record.name);
   uses_.network.remove_node(member.record.name);
   uses_.plane.leave(member.api_socket);
   member.parts.reset();
 }
 
+// What it left behind goes as at a power cut.
+void Fleet::node_died(const std::string& name) {
+  MutexLock lock(mutex_);
+  auto found = std::ranges::find_if(members_, [&](const auto& one) { return one.second.record.name == name; });
+  if (found == members_.end() || !found->second.parts) return;
+  Member& member = found->second;
+  log::warning("node", "node {} has died: its skiff-init ended; `skiff node start {}` starts it again", name, name);
+  if (Status left = uses_.network.leave_node(name); !left.ok()) log::warning("node", "leave node {}: {}", name, left.error().message());
+  if (Status off = member.parts->power_off(); !off.ok()) log::warning("node", "clear node {} away: {}", name, off.error().message());
+  close_member(member);
+  member.died = true;
+  if (Status told = publish_endpoints(); !told.ok()) log::warning("node", "{}", told.error().message());
+}
+
 Status Fleet::open() {
+  TRY_ASSIGN(deaths_, DeathWatch::start([this](const std::string& name) { node_died(name); }));
   TRY_ASSIGN(std::vector<NodeRecord> records, load_records(uses_.around.settings));
   MutexLock lock(mutex_);
   for (NodeRecord& record : records) {
@@ -127,15 +146,18 @@ int Fleet::free_index() const {
 std::vector<NodeRecord> Fleet::records() const {
   MutexLock lock(mutex_);
   std::vector<NodeRecord> records;
-  for (const auto& [index, member] : members_) records.push_back(member.record);
+  for (const auto& [index, member] : members_) {
+    records.push_back(member.record);
+    records.back().power = member.power();
+  }
   return records;
 }
 
 Result<Fleet::Member*> Fleet::find(const std::string& name, NodePower power) {
   auto found = std::find_if(members_.begin(), members_.end(), [&](const auto& one) { return one.second.record.name == name; });
   if (found == members_.end()) return error(Code::NotFound, "there is no node '{}'", name);
-  if (found->second.record.power != power)
-    return error(Code::Invalid, "node '{}' is {}", name, to_string(found->second.record.power));
+  if (found->second.power() != power)
+    return error(Code::Invalid, "node '{}' is {}", name, to_string(found->second.power()));
   return &found->second;
 }
 

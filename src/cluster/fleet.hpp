@@ -1,5 +1,6 @@
 #pragma once
-// The nodes of a running cluster: made, removed, powered off and on, frozen. One change at a time.
+// The nodes of a running cluster: made, removed, powered off and on, frozen. One change at a time. A node whose skiff-init dies
+// is one whose power was cut: nobody is told, and `skiff node start` brings it back.
 
 #include <functional>
 #include <map>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "cluster/control_plane.hpp"
+#include "cluster/death_watch.hpp"
 #include "cluster/network.hpp"
 #include "cluster/node.hpp"
 #include "cluster/node_records.hpp"
@@ -53,6 +55,8 @@ class Fleet {
     NodeRecord record;
     std::unique_ptr<NodeParts> parts;  // null while it is powered off
     std::uint64_t api_socket = 0;
+    bool died = false;                 // by itself, so it is off, but not for good: the next start of skiff finds it running
+    NodePower power() const { return died ? NodePower::Stopped : record.power; }
   };
   Result<Member*> find(const std::string& name, NodePower power) REQUIRES(mutex_);
   Status open_member(Member& member) REQUIRES(mutex_);
@@ -63,10 +67,12 @@ class Fleet {
   Status publish_endpoints() REQUIRES(mutex_);
   Status signal_all(const Member& member, int signal) REQUIRES(mutex_);
   int free_index() const REQUIRES(mutex_);
+  void node_died(const std::string& name);
 
   const Uses uses_;
   mutable Mutex mutex_;
   std::map<int, Member> members_ GUARDED_BY(mutex_);
+  std::unique_ptr<DeathWatch> deaths_;  // last: its thread uses the rest
 };
 
 /// Answers `skiff node ...` from the control socket.

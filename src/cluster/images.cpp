@@ -4,6 +4,7 @@
 #include "cluster/state.hpp"
 #include "image/content_store.hpp"
 #include "image/pull.hpp"
+#include "kubelet/image_collector.hpp"
 #include "sys/files.hpp"
 
 namespace skiff::cluster {
@@ -14,7 +15,22 @@ Result<std::unique_ptr<image::ContentStore>> open_store(const ClusterConfig& con
   return image::ContentStore::open(Paths(config).images());
 }
 
+// What is not there has nothing in it.
+std::vector<std::string> names_in(const std::string& directory) {
+  Result<std::vector<std::string>> names = sys::list_directory(directory);
+  return names.ok() ? std::move(names).value() : std::vector<std::string>();
+}
+
 }  // namespace
+
+std::set<std::string> images_in_use(const std::string& home) {
+  std::set<std::string> ids;
+  const std::string clusters = home + "/clusters/";
+  for (const std::string& cluster : names_in(clusters))
+    for (const std::string& node : names_in(clusters + cluster + "/nodes"))
+      for (const std::string& id : kubelet::images_in_use(clusters + cluster + "/nodes/" + node)) ids.insert(id);
+  return ids;
+}
 
 Result<std::vector<std::string>> load_images(const ClusterConfig& config, const std::string& file) {
   TRY_ASSIGN(auto store, open_store(config));
@@ -54,6 +70,11 @@ Result<std::string> pull_image(const ClusterConfig& config, const std::string& n
   return fmt::format("{}: {}", pulled.new_content ? "Pulled" : "Up to date", reference.display());
 }
 
+Status save_images(const ClusterConfig& config, const std::vector<std::string>& names, const std::string& file) {
+  TRY_ASSIGN(auto store, open_store(config));
+  return store->save(names, file);
+}
+
 Status tag_image(const ClusterConfig& config, const std::string& name, const std::string& new_name) {
   TRY_ASSIGN(auto store, open_store(config));
   return store->tag(name, new_name);
@@ -61,7 +82,7 @@ Status tag_image(const ClusterConfig& config, const std::string& name, const std
 
 Result<std::vector<std::string>> prune_images(const ClusterConfig& config) {
   TRY_ASSIGN(auto store, open_store(config));
-  TRY_ASSIGN(std::vector<std::string> gone, store->collect_garbage({}));
+  TRY_ASSIGN(std::vector<std::string> gone, store->collect_garbage(images_in_use(config.home)));
   for (std::string& id : gone) id = "Deleted: " + id;
   return gone;
 }
@@ -76,9 +97,8 @@ Result<std::vector<ImageInfo>> list_images(const ClusterConfig& config) {
 
 Result<std::vector<std::string>> remove_image(const ClusterConfig& config, const std::string& name) {
   TRY_ASSIGN(auto store, open_store(config));
-  // Which images pods use is the kubelets' knowledge, not this command's: a running container keeps its mounted layers
-  // to its end, its restart will miss them.
-  TRY_ASSIGN(image::ContentStore::Removed removed, store->remove(name, {}));
+  // A pod keeps its image to its end, though not the name.
+  TRY_ASSIGN(image::ContentStore::Removed removed, store->remove(name, images_in_use(config.home)));
   std::vector<std::string> lines;
   for (const std::string& untagged : removed.untagged) lines.push_back("Untagged: " + untagged);
   for (const std::string& deleted : removed.deleted) lines.push_back("Deleted: " + deleted);

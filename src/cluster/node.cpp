@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "cluster/images.hpp"
 #include "cluster/network.hpp"
 #include "kubelet/kubelet.hpp"
 #include "net/pod_network.hpp"
@@ -136,6 +137,8 @@ kubelet::KubeletSpec NodeParts::Parts::spec() const {
   if (index == 0) spec.labels["node-role.kubernetes.io/control-plane"] = "";
   spec.dns.domain = settings.config.cluster_domain;
   spec.dns.servers = {settings.service_address(10).str()};
+  spec.user_ids_directory = settings.config.home + "/user-ids";
+  spec.images_in_use = [home = settings.config.home] { return images_in_use(home); };
   // For tests of recovery: the process is killed the first time a pod gets to this point.
   if (const char* point = ::getenv("SKIFF_TEST_KILL_AT"))
     spec.TEST_reached = [point = std::string(point)](std::string_view reached) {
@@ -163,6 +166,7 @@ Result<std::unique_ptr<NodeParts>> NodeParts::create(const NodeSurroundings& aro
 }
 
 const UniqueFd& NodeParts::network() const { return parts_->runtime->network(); }
+const UniqueFd& NodeParts::process() const { return parts_->runtime->process(); }
 const std::vector<net::Address>& NodeParts::addresses() const { return parts_->addresses; }
 const std::string& NodeParts::name() const { return parts_->name; }
 

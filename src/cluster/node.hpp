@@ -53,6 +53,7 @@ class NodeParts {
   ~NodeParts();
 
   const UniqueFd& network() const;
+  const UniqueFd& process() const;  // see runtime::Node
   const std::vector<net::Address>& addresses() const;  // one a family, the main one first
   const std::string& name() const;
 

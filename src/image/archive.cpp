@@ -2,8 +2,10 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -94,23 +96,30 @@ struct ByteStreamCallbacks {
   }
 };
 
-ByteStream::ByteStream(UniqueFd file, std::uint64_t limit)
-    : file_(std::move(file)),
+Result<std::string_view> Blob::read(std::vector<char>& buffer) {
+  size_t wanted = std::min<std::uint64_t>(buffer.size(), size.value_or(buffer.size()));
+  if (wanted == 0) return std::string_view();
+  ssize_t got = sys::retry_eintr([&] { return ::read(file.get(), buffer.data(), wanted); });
+  if (got < 0) return errno_error(errno, "read");
+  if (size) *size -= static_cast<std::uint64_t>(got);
+  return std::string_view(buffer.data(), static_cast<size_t>(got));
+}
+
+ByteStream::ByteStream(Blob blob, std::uint64_t limit)
+    : blob_(std::move(blob)),
       limit_(limit),
       file_buffer_(kBuffer),
       content_buffer_(kBuffer),
       handle_(archive_read_new()) {}
 
 std::string_view ByteStream::read_file() {
-  ssize_t size =
-      sys::retry_eintr([&] { return ::read(file_.get(), file_buffer_.data(), file_buffer_.size()); });
-  if (size < 0) {
-    file_errno_ = errno;
+  Result<std::string_view> bytes = blob_.read(file_buffer_);
+  if (!bytes.ok()) {
+    file_errno_ = bytes.error().sys_errno();
     return {};
   }
-  std::string_view bytes(file_buffer_.data(), static_cast<size_t>(size));
-  file_hash_.add(bytes);
-  return bytes;
+  if (hash_file_) file_hash_.add(bytes.value());
+  return bytes.value();
 }
 
 Status ByteStream::open() {
@@ -149,6 +158,43 @@ Status ByteStream::drain() {
   }
   if (file_errno_ != 0) return errno_error(file_errno_, "read");
   return ok();
+}
+
+namespace {
+
+// The content of the member before ends where this one's header begins, filled up to whole records.
+void close_member(TarMember& member, std::uint64_t end) {
+  constexpr std::uint64_t kRecord = 512;
+  std::uint64_t padded = (member.entry.size + kRecord - 1) / kRecord * kRecord;
+  if (member.entry.type != LayerEntry::Type::File || padded > end) return;
+  member.offset = end - padded;
+  member.size = member.entry.size;
+}
+
+}  // namespace
+
+Result<std::optional<std::vector<TarMember>>> list_members(const UniqueFd& file, size_t limit) {
+  using Members = std::optional<std::vector<TarMember>>;
+  ArchiveHandle handle(archive_read_new());
+  archive_read_support_format_tar(handle.get());
+  struct stat info {};
+  if (::fstat(file.get(), &info) < 0 || !S_ISREG(info.st_mode) || ::lseek(file.get(), 0, SEEK_SET) < 0) return Members();
+  if (archive_read_open_fd(handle.get(), file.get(), 10240) != ARCHIVE_OK) return Members();
+  Members members(std::in_place);
+  bool sparse = false;
+  while (true) {
+    archive_entry* entry = nullptr;
+    int result = archive_read_next_header(handle.get(), &entry);
+    if (result != ARCHIVE_OK && result != ARCHIVE_WARN && result != ARCHIVE_EOF) return Members();
+    // At the end the position is no header's.
+    if (!members->empty() && result != ARCHIVE_EOF && !sparse)
+      close_member(members->back(), static_cast<std::uint64_t>(archive_read_header_position(handle.get())));
+    if (result == ARCHIVE_EOF) return members;
+    if (members->size() >= limit) return error(Code::TooLarge, "more than {} files", limit);
+    sparse = archive_entry_sparse_count(entry) > 0;
+    TRY_ASSIGN(LayerEntry next, entry_from(entry));
+    members->push_back({std::move(next), static_cast<std::uint64_t>(archive_read_header_position(handle.get())), {}});
+  }
 }
 
 struct TarCallbacks {

@@ -22,27 +22,39 @@ struct ArchiveCloser {
 };
 using ArchiveHandle = std::unique_ptr<archive, ArchiveCloser>;
 
-/// The bytes of a file that is plain or compressed with gzip, zstd, bzip2 or xz.
+/// A file, or a part of one, to be read from where it stands.
+struct Blob {
+  UniqueFd file;
+  std::optional<std::uint64_t> size = std::nullopt;  // of the part; nothing: to the end of the file
+
+  /// The next bytes, empty at the end.
+  Result<std::string_view> read(std::vector<char>& buffer);
+};
+
+/// The bytes of a blob that is plain or compressed with gzip, zstd, bzip2 or xz.
 class ByteStream {
  public:
   /// At most `limit` bytes come out; more are Code::TooLarge.
-  ByteStream(UniqueFd file, std::uint64_t limit);
+  ByteStream(Blob blob, std::uint64_t limit);
 
   Status open();
   /// The next bytes, empty at the end. They live until the next call.
   Result<std::string_view> read();
   /// Reads what is left, for the digests.
   Status drain();
-  /// Of the file, and of what it holds. After drain().
+  /// Of the blob, and of what it holds. After drain().
   std::string file_digest() { return file_hash_.digest(); }
+  /// Nobody will ask for file_digest(). Before open().
+  void skip_file_digest() { hash_file_ = false; }
   std::string content_digest() { return content_hash_.digest(); }
 
  private:
   friend struct ByteStreamCallbacks;
   std::string_view read_file();
 
-  UniqueFd file_;
+  Blob blob_;
   const std::uint64_t limit_;
+  bool hash_file_ = true;
   std::uint64_t total_ = 0;
   Sha256 file_hash_;
   Sha256 content_hash_;
@@ -51,6 +63,16 @@ class ByteStream {
   int file_errno_ = 0;
   ArchiveHandle handle_;  // last: its callbacks use the rest
 };
+
+/// A file of a tar archive that is itself a plain file: where its content lies.
+struct TarMember {
+  LayerEntry entry;
+  std::uint64_t offset = 0;
+  std::optional<std::uint64_t> size;  // nothing: it does not lie there in one piece
+};
+/// The members of the tar archive `file`, found by their headers alone, so in no time however long they are. Nothing: the
+/// archive is compressed. TooLarge: more than `limit` members.
+Result<std::optional<std::vector<TarMember>>> list_members(const UniqueFd& file, size_t limit);
 
 /// The entries of a tar archive.
 class TarReader {

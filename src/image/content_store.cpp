@@ -53,6 +53,7 @@ std::vector<std::string> drop_untagged(Index& index, const std::set<std::string>
       ++image;
     } else {
       dropped.push_back(image->first);
+      index.access.erase(image->first);
       image = index.images.erase(image);
     }
   }
@@ -158,6 +159,8 @@ Result<Image> ContentStore::image(const Index& index, const std::string& id) con
   out.id = id;
   TRY_ASSIGN(out.config, parse_config(text.value()));
   for (const auto& [name, named] : index.names)
+    if (named == id && index.pulled.contains(name) && !has_digest(name)) ++out.pulled_names;
+  for (const auto& [name, named] : index.names)
     if (named == id)
       (has_digest(name) ? out.digests : out.names).push_back(has_digest(name) ? name : display_of(name));
   std::sort(out.names.begin(), out.names.end());
@@ -168,6 +171,7 @@ Result<Image> ContentStore::image(const Index& index, const std::string& id) con
     out.lower_dirs.push_back(std::move(directory));
     if (auto size = index.layers.find(*layer); size != index.layers.end()) out.size += size->second;
   }
+  if (auto access = index.access.find(id); access != index.access.end()) out.access = access->second;
   if (out.lower_dirs.empty()) out.lower_dirs.push_back(directory_ + "/empty");
   return out;
 }
@@ -191,6 +195,14 @@ Result<std::string> ContentStore::id_of(const Index& index, std::string_view tex
   return not_found(reference.value().display());
 }
 
+// The name that `reference` is; "" for an id.
+std::string ContentStore::name_of(const Index& index, std::string_view text) const {
+  Result<Reference> reference = parse_reference(text);
+  return reference.ok() && reference.value().digest.empty() && index.names.contains(reference.value().canonical())
+             ? reference.value().display()
+             : "";
+}
+
 Result<Image> ContentStore::resolve(std::string_view reference) const {
   TRY_ASSIGN(Index index, read_index());
   TRY_ASSIGN(std::string id, id_of(index, reference));
@@ -212,6 +224,8 @@ Status ContentStore::tag(std::string_view reference, std::string_view new_name) 
   TRY_ASSIGN(std::string id, id_of(index, reference));
   index.names[name.canonical()] = id;
   index.pulled.erase(name.canonical());
+  // Whoever tags an image by hand means that it be used by that name.
+  if (auto access = index.access.find(id); access != index.access.end()) access->second[name.name()].anyone = true;
   return write_index(index);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "image/access.hpp"
 #include "image/config.hpp"
 
 namespace skiff::image {
@@ -36,6 +37,8 @@ struct Image {
   std::vector<std::string>
       lower_dirs;          // absolute paths, TOP FIRST: joined by ':' they are overlayfs' lowerdir=
   std::uint64_t size = 0;  // bytes of its files, shared layers included
+  size_t pulled_names = 0;  // of `names` those that a registry gave their meaning
+  AccessByRepository access;  // who was given it by a registry; empty: it did not come from one
 };
 
 struct Loaded {
@@ -60,6 +63,11 @@ class ContentStore {
   /// Invalid: the content is not an image archive, is damaged or hostile; the message says where. TooLarge: a
   /// limit.
   Result<LoadReport> load(const std::string& path);
+
+  /// Writes `references` (names or ids) into the tar archive `path`, readable by docker, podman, skopeo and load(): an OCI
+  /// layout and manifest.json in one. Layers are packed anew from their files, so an image that comes back from the archive
+  /// has the same files and settings, but an id of its own. NotFound. On an error there is no file.
+  Status save(const std::vector<std::string>& references, const std::string& path) const;
 
   /// The digests of the blobs that hold layers of `candidate` which are not here.
   Result<std::vector<std::string>> missing_layers(const Candidate& candidate) const;
@@ -101,6 +109,8 @@ class ContentStore {
   Status write_index(const Index& index);
   Result<Image> image(const Index& index, const std::string& id) const;
   Result<std::string> id_of(const Index& index, std::string_view reference) const;
+  std::string name_of(const Index& index, std::string_view reference) const;
+  Status write_archive(const std::vector<Image>& images, const std::string& path) const;
   Status delete_unused(const Index& before, const Index& after);
 
   const std::string directory_;

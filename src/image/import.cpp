@@ -92,12 +92,13 @@ Status Import::check_room(const std::string& diff_id) const {
 Status Import::unpack(const Source& source, const Candidate::Layer& layer) {
   auto unpacked = [&]() -> Status {
     TRY(check_room(layer.diff_id));
-    TRY_ASSIGN(UniqueFd file, source.open(layer.blob));
+    TRY_ASSIGN(Blob blob, source.open(layer.blob));
     const std::string directory = fmt::format("{}/layers/{}", scratch(), layer_directory(layer.diff_id));
     TRY(sys::make_directory(directory, 0700));
     TRY(sys::make_directory(directory + "/fs"));
     TRY_ASSIGN(LayerTree tree, LayerTree::open(directory + "/fs"));
-    ByteStream bytes(std::move(file), store_.limits_.layer_bytes);
+    ByteStream bytes(std::move(blob), store_.limits_.layer_bytes);
+    if (layer.digest.empty()) bytes.skip_file_digest();
     TRY(unpack_layer(bytes, tree, store_.limits_));
     if (!layer.digest.empty() && bytes.file_digest() != layer.digest)
       return error(Code::Invalid, "the blob does not have the digest {}", layer.digest);
@@ -121,6 +122,7 @@ Loaded Import::enter(const Candidate& candidate) {
   std::vector<std::string> diff_ids;
   for (const Candidate::Layer& layer : candidate.layers) diff_ids.push_back(layer.diff_id);
   loaded.new_content = index_.images.emplace(candidate.id, std::move(diff_ids)).second;
+  note_access(candidate, !loaded.new_content);
   for (const Reference& reference : candidate.names) {
     index_.names[reference.canonical()] = candidate.id;
     if (candidate.pulled) index_.pulled.insert(reference.canonical());
@@ -130,6 +132,18 @@ Loaded Import::enter(const Candidate& candidate) {
       index_.names[reference.name() + "@" + candidate.manifest_digest] = candidate.id;
   }
   return loaded;
+}
+
+// Images that only ever came by hand need no record: without one they are everybody's.
+void Import::note_access(const Candidate& candidate, bool was_here) {
+  const bool known = index_.access.contains(candidate.id);
+  if (!candidate.pulled && !known) return;
+  AccessByRepository& access = index_.access[candidate.id];
+  // The names it had by hand stay everybody's.
+  if (was_here && !known)
+    for (const auto& [name, id] : index_.names)
+      if (Result<Reference> had = parse_reference(name); id == candidate.id && had.ok()) access[had.value().name()].anyone = true;
+  for (const Reference& reference : candidate.names) merge(access[reference.name()], candidate.access);
 }
 
 // Content first and synced, the index last: whenever power fails, what the index names is whole.

@@ -43,6 +43,7 @@ class Import {
   Status check_room(const std::string& diff_id) const;
   Status publish(const std::vector<Candidate>& candidates);
   Loaded enter(const Candidate& candidate);
+  void note_access(const Candidate& candidate, bool was_here);
 
   ContentStore& store_;
   UniqueFd lock_;

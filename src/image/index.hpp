@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "image/access.hpp"
 
 namespace skiff::image {
 
@@ -17,6 +18,7 @@ struct Index {
   std::map<std::string, std::uint64_t> layers;             // diff id to the bytes of its files
   std::map<std::string, std::string> names;                // canonical reference to id
   std::set<std::string> pulled;                            // those names that a registry gave their meaning
+  std::map<std::string, AccessByRepository> access;        // of pulled images by id
 };
 
 /// Invalid: damaged, or of a newer skiff.

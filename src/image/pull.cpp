@@ -66,10 +66,11 @@ class DownloadedBlobs final : public Source {
  public:
   explicit DownloadedBlobs(const Downloads& downloads) : downloads_(downloads) {}
   bool has(const std::string& name) const override { return sys::exists(downloads_.file(name)); }
-  Result<UniqueFd> open(const std::string& name) const override {
+  Result<Blob> open(const std::string& name) const override {
     Result<UniqueFd> file = sys::open(downloads_.file(name), O_RDONLY);
     if (!file.ok() && file.error().sys_errno() == ENOENT) return error(Code::NotFound, "'{}' is missing", name);
-    return file;
+    if (!file.ok()) return std::move(file).error();
+    return Blob{std::move(file).value()};
   }
 
  private:
@@ -106,8 +107,10 @@ class Pull {
 
   // A pod's secrets are for the registry that the image names; a mirror learns only what the configuration has for it.
   std::vector<Credentials> credentials_for(const Endpoint& endpoint) const {
-    bool named = endpoint.authority() == image_.domain || endpoint.host == "registry-1.docker.io" ||
-                 (endpoint.loopback() && image_.domain.starts_with(endpoint.host));
+    if (working_) return {*working_};
+    Result<Endpoint> own = parse_endpoint((endpoint.tls ? "https://" : "http://") + image_.domain);
+    bool named = endpoint.host == "registry-1.docker.io" ||
+                 (own.ok() && own.value().host == endpoint.host && own.value().port == endpoint.port);
     std::vector<Credentials> known = named ? credentials_ : std::vector<Credentials>();
     std::set<std::string> hosts{endpoint.authority()};
     if (named) hosts.insert(image_.domain);
@@ -128,6 +131,8 @@ class Pull {
     Candidate candidate;
     candidate.names = {image_};
     candidate.pulled = true;
+    working_ = registry.used();
+    candidate.access = granted_by(working_);
     candidate.manifest_digest = fetched.value().digest;
     TRY_ASSIGN(Manifest manifest, parse_manifest(fetched.value().text, candidate.manifest_digest));
     for (int depth = 0; manifest.is_index; ++depth) {
@@ -217,6 +222,7 @@ class Pull {
   Clock& clock_;
   const std::stop_token stop_;
   const std::vector<Credentials> credentials_;  // the pod's
+  std::optional<Credentials> working_;          // what opened the manifest opens the rest
   std::atomic<std::uint64_t> received_ = 0;
 };
 

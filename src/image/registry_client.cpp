@@ -105,6 +105,7 @@ Status RegistryClient::authorize(const Challenge& challenge, const Credentials* 
     TRY_ASSIGN(std::string fresh, token(challenge, credentials, stop));
     authorization_ = "Bearer " + fresh;
   }
+  used_ = credentials ? std::optional(*credentials) : std::nullopt;
   return ok();
 }
 

@@ -34,6 +34,9 @@ class RegistryClient {
   /// where it stopped, and what a registry refuses for the moment (429, 5xx) is asked again, with growing pauses.
   Status blob(const std::string& digest, const UniqueFd& file, const std::string& path, const std::stop_token& stop);
 
+  /// What the registry let us in with; nothing: it asked for nothing, or what it asks nobody needs a password for.
+  std::optional<Credentials> used() const { return used_; }
+
  private:
   struct Challenge {
     bool basic = false;
@@ -57,6 +60,7 @@ class RegistryClient {
   RegistryHttp http_;
   std::string authorization_;
   size_t next_credentials_ = 0;
+  std::optional<Credentials> used_;
 };
 
 }  // namespace skiff::image

@@ -20,7 +20,7 @@ std::string text_of(const Json& object, const char* key) {
 // {"auth": base64("user:password")} or the parts by name; k3s spells two of them otherwise.
 Credentials credentials_from(const Json& json) {
   Credentials out{text_of(json, "username"), text_of(json, "password"), text_of(json, "identitytoken"),
-                  text_of(json, "registrytoken")};
+                  text_of(json, "registrytoken"), ""};
   if (out.identity_token.empty()) out.identity_token = text_of(json, "identity_token");
   if (std::string auth = text_of(json, "auth"); out.username.empty() && !auth.empty()) {
     std::string plain = base64_decode(auth).value_or("");

@@ -16,6 +16,7 @@ struct Credentials {
   std::string username, password;
   std::string identity_token;   // exchanged for an access token
   std::string registry_token;   // is one
+  std::string secret;           // which pull secret it is of; "": the host's own
 };
 
 /// What docker's `auths` say: a key may be a host ("ghcr.io"), a URL ("https://index.docker.io/v1/"), a host with the

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 
 #include "base/encoding.hpp"
 #include "image/archive.hpp"
@@ -22,11 +23,12 @@ class DirectorySource final : public Source {
  public:
   explicit DirectorySource(UniqueFd directory) : directory_(std::move(directory)) {}
   bool has(const std::string& name) const override { return open(name).ok(); }
-  Result<UniqueFd> open(const std::string& name) const override {
+  Result<Blob> open(const std::string& name) const override {
     Result<UniqueFd> file = sys::open_beneath(directory_, name, O_RDONLY | O_NONBLOCK);
     if (!file.ok() && file.error().sys_errno() == ENOENT)
       return error(Code::NotFound, "'{}' is missing", name);
-    return file;
+    if (!file.ok()) return std::move(file).error();
+    return Blob{std::move(file).value()};
   }
 
  private:
@@ -47,9 +49,30 @@ std::string normal_name(std::string_view path) {
 
 class ArchiveSource final : public Source {
  public:
-  explicit ArchiveSource(std::string scratch) : scratch_(std::move(scratch)) {}
+  ArchiveSource(std::string archive, std::string scratch) : archive_(std::move(archive)), scratch_(std::move(scratch)) {}
+
+  /// False: a part of the archive can only be had by unpacking it.
+  Result<bool> index(std::uint64_t byte_limit) {
+    TRY_ASSIGN(UniqueFd file, sys::open(archive_, O_RDONLY));
+    TRY_ASSIGN(std::optional<std::vector<TarMember>> members, list_members(file, kArchiveEntries));
+    if (!members || members->empty()) return false;
+    std::uint64_t total = 0;
+    for (const TarMember& member : *members)
+      if ((total += member.entry.size) > byte_limit) return error(Code::TooLarge, "unpacks to more than {} bytes", byte_limit);
+    // The last member has no header behind it that would say where it ends; it is short in what people make.
+    if (members->back().entry.type == LayerEntry::Type::File) TRY(take_last(members->back()));
+    for (const TarMember& member : *members) {
+      const std::string name = note_link(member.entry);
+      if (member.entry.type != LayerEntry::Type::File || &member == &members->back()) continue;
+      if (!member.size) return false;
+      files_[name] = {archive_, member.offset, *member.size};
+    }
+    return true;
+  }
 
   Status unpack(TarReader& tar) {
+    files_.clear();
+    links_.clear();
     while (true) {
       TRY_ASSIGN(std::optional<LayerEntry> entry, tar.next());
       if (!entry) return ok();
@@ -60,18 +83,45 @@ class ArchiveSource final : public Source {
   }
 
   bool has(const std::string& name) const override { return file_of(name) != nullptr; }
-  Result<UniqueFd> open(const std::string& name) const override {
-    const std::string* file = file_of(name);
-    if (file == nullptr) return error(Code::NotFound, "'{}' is missing", name);
-    return sys::open(*file, O_RDONLY);
+  Result<Blob> open(const std::string& name) const override {
+    const Place* place = file_of(name);
+    if (place == nullptr) return error(Code::NotFound, "'{}' is missing", name);
+    TRY_ASSIGN(UniqueFd file, sys::open(place->path, O_RDONLY));
+    if (::lseek(file.get(), static_cast<off_t>(place->offset), SEEK_SET) < 0) return errno_error(errno, "lseek '{}'", place->path);
+    return Blob{std::move(file), place->size};
   }
 
  private:
-  Status take(const LayerEntry& entry, TarReader& tar) {
-    const std::string name = normal_name(entry.path);
+  struct Place {
+    std::string path;
+    std::uint64_t offset = 0;
+    std::optional<std::uint64_t> size;
+  };
+
+  // Returns the name that the entry has; a link's is remembered.
+  std::string note_link(const LayerEntry& entry) {
+    std::string name = normal_name(entry.path);
     if (entry.type == LayerEntry::Type::Symlink)  // older versions of docker link equal layers
       links_[name] = normal_name(name.substr(0, name.rfind('/') + 1) + entry.target);
     if (entry.type == LayerEntry::Type::HardLink) links_[name] = normal_name(entry.target);
+    return name;
+  }
+
+  // Read once more from its header on.
+  Status take_last(const TarMember& last) {
+    TRY_ASSIGN(UniqueFd file, sys::open(archive_, O_RDONLY));
+    if (::lseek(file.get(), static_cast<off_t>(last.offset), SEEK_SET) < 0) return errno_error(errno, "lseek '{}'", archive_);
+    ByteStream bytes(Blob{std::move(file)}, std::numeric_limits<std::uint64_t>::max());
+    bytes.skip_file_digest();
+    TRY(bytes.open());
+    TarReader tar(bytes);
+    TRY(tar.open());
+    TRY_ASSIGN(std::optional<LayerEntry> entry, tar.next());
+    return entry ? take(*entry, tar) : ok();
+  }
+
+  Status take(const LayerEntry& entry, TarReader& tar) {
+    const std::string name = note_link(entry);
     if (entry.type != LayerEntry::Type::File) return ok();
     std::string path = fmt::format("{}/{}", scratch_, files_.size());
     TRY_ASSIGN(UniqueFd file, sys::open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
@@ -81,11 +131,11 @@ class ArchiveSource final : public Source {
       if (!more) break;
       TRY(sys::write_all(file, block.data, path));
     }
-    files_[name] = path;
+    files_[name] = {path, 0, {}};
     return ok();
   }
 
-  const std::string* file_of(std::string name) const {
+  const Place* file_of(std::string name) const {
     for (int depth = 0; depth < kLinkDepth; ++depth) {
       if (auto file = files_.find(name); file != files_.end()) return &file->second;
       auto link = links_.find(name);
@@ -95,8 +145,8 @@ class ArchiveSource final : public Source {
     return nullptr;
   }
 
-  std::string scratch_;
-  std::map<std::string, std::string> files_;  // name to path
+  std::string archive_, scratch_;
+  std::map<std::string, Place> files_;        // by name
   std::map<std::string, std::string> links_;  // name to name
 };
 
@@ -104,14 +154,14 @@ class MemorySource final : public Source {
  public:
   explicit MemorySource(std::map<std::string, std::string> blobs) : blobs_(std::move(blobs)) {}
   bool has(const std::string& name) const override { return blobs_.contains(name); }
-  Result<UniqueFd> open(const std::string& name) const override {
+  Result<Blob> open(const std::string& name) const override {
     auto blob = blobs_.find(name);
     if (blob == blobs_.end()) return error(Code::NotFound, "'{}' is missing", name);
     UniqueFd file(::memfd_create("skiff-blob", MFD_CLOEXEC));
     if (!file) return errno_error(errno, "memfd_create");
     TRY(sys::write_all(file, blob->second, name));
     if (::lseek(file.get(), 0, SEEK_SET) < 0) return errno_error(errno, "lseek '{}'", name);
-    return file;
+    return Blob{std::move(file)};
   }
 
  private:
@@ -119,10 +169,11 @@ class MemorySource final : public Source {
 };
 
 Result<std::string> read_document(const Source& source, const std::string& name) {
-  TRY_ASSIGN(UniqueFd file, source.open(name));
+  TRY_ASSIGN(Blob blob, source.open(name));
   std::string content;
+  std::vector<char> buffer(65536);
   while (true) {
-    TRY_ASSIGN(std::string part, sys::read_some(file, 65536, name));
+    TRY_ASSIGN(std::string_view part, blob.read(buffer));
     if (part.empty()) return content;
     content += part;
     if (content.size() > kDocumentLimit)
@@ -224,12 +275,14 @@ Result<std::unique_ptr<Source>> open_directory_source(const std::string& directo
 
 Result<std::unique_ptr<Source>> open_archive_source(const std::string& path, const std::string& scratch,
                                                     std::uint64_t byte_limit) {
+  auto source = std::make_unique<ArchiveSource>(path, scratch);
+  TRY_ASSIGN(bool indexed, source->index(byte_limit));
+  if (indexed) return std::unique_ptr<Source>(std::move(source));
   TRY_ASSIGN(UniqueFd file, sys::open(path, O_RDONLY));
-  ByteStream bytes(std::move(file), byte_limit);
+  ByteStream bytes(Blob{std::move(file)}, byte_limit);
   TRY(bytes.open());
   TarReader tar(bytes);
   TRY(tar.open());
-  auto source = std::make_unique<ArchiveSource>(scratch);
   TRY(source->unpack(tar));
   return std::unique_ptr<Source>(std::move(source));
 }

@@ -8,6 +8,8 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "image/access.hpp"
+#include "image/archive.hpp"
 #include "image/documents.hpp"
 #include "image/reference.hpp"
 
@@ -19,12 +21,13 @@ class Source {
   virtual ~Source() = default;
   virtual bool has(const std::string& name) const = 0;
   /// NotFound: no such blob.
-  virtual Result<UniqueFd> open(const std::string& name) const = 0;
+  virtual Result<Blob> open(const std::string& name) const = 0;
 };
 
 /// A directory with an OCI layout.
 Result<std::unique_ptr<Source>> open_directory_source(const std::string& directory);
-/// A tar archive, whose files are first unpacked under made-up names into the empty directory `scratch`.
+/// A tar archive. Of a plain one the blobs are read where they lie; the files of a compressed one are first unpacked under
+/// made-up names into the empty directory `scratch`.
 Result<std::unique_ptr<Source>> open_archive_source(const std::string& path, const std::string& scratch,
                                                     std::uint64_t byte_limit);
 /// Bytes by name.
@@ -42,6 +45,7 @@ struct Candidate {
   std::string config;           // the JSON document
   std::string manifest_digest;  // empty: came without
   bool pulled = false;          // from a registry
+  Access access = {.anyone = true, .secrets = {}, .hashes = {}};  // whom the registry gave it; an archive is everybody's
   std::vector<Layer> layers;    // bottom first
 };
 

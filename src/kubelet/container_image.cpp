@@ -21,9 +21,14 @@ std::string duration_text(Duration duration) {
 
 Result<image::CredentialsByHost> read_secret(client::Client& client, const client::ObjectKey& key) {
   TRY_ASSIGN(client::Ref<api::Secret> secret, client.get<api::Secret>(key));
-  for (const char* form : {".dockerconfigjson", ".dockercfg"})
-    if (auto found = secret->data.find(form); found != secret->data.end())
-      return image::parse_docker_credentials(found->second.data);
+  for (const char* form : {".dockerconfigjson", ".dockercfg"}) {
+    auto found = secret->data.find(form);
+    if (found == secret->data.end()) continue;
+    TRY_ASSIGN(image::CredentialsByHost all, image::parse_docker_credentials(found->second.data));
+    for (auto& [host, credentials] : all)
+      credentials.secret = fmt::format("{}/{}/{}", secret->metadata.uid, key.namespace_, key.name);
+    return all;
+  }
   return image::CredentialsByHost();
 }
 
@@ -63,17 +68,16 @@ bool PodRuntime::pull_held_back(const Start& start, ContainerRecord& record, con
 
 std::optional<image::Image> PodRuntime::pull_image(const Start& start, ContainerRecord& record, const std::string& image) {
   if (pull_held_back(start, record, image)) return std::nullopt;
-  image::PullRequest request{image::parse_reference(image).value()};  // choose_image has judged it
   api::ObjectReference subject = about(start.pod, start.container);
   if (!record.pulling) {
-    record.pulling = true;
+    record.pulling = image::PullRequest{image::parse_reference(image).value()};  // choose_image has judged it
+    record.pulling->credentials = pull_credentials(start, record.pulling->image);
     record.waiting_reason = record.waiting_message = "";
-    request.credentials = pull_credentials(start, request.image);
     system_.events.normal(subject, "Pulling", fmt::format("Pulling image \"{}\"", image));
   }
-  std::optional<ImagePulls::Outcome> outcome = system_.pulls.pull(start.pod.metadata.uid, request);
+  std::optional<ImagePulls::Outcome> outcome = system_.pulls.pull(start.pod.metadata.uid, *record.pulling);
   if (!outcome) return std::nullopt;  // woken when it is over
-  record.pulling = false;
+  record.pulling.reset();
   Result<image::Image> found = outcome->pulled.ok() ? system_.images.resolve(image) : outcome->pulled.error();
   if (found.ok()) {
     record.image_backoff.reset();
@@ -90,10 +94,18 @@ std::optional<image::Image> PodRuntime::pull_image(const Start& start, Container
   return std::nullopt;
 }
 
+// The pod's secrets are read only where it matters whose they are.
+bool PodRuntime::may_use(const Start& start, const image::Image& image, const std::string& repository) {
+  if (image::may_use(image.access, repository, {})) return true;
+  Result<image::Reference> name = image::parse_reference(repository);
+  return name.ok() && image::may_use(image.access, repository, pull_credentials(start, name.value()));
+}
+
 std::optional<image::Image> PodRuntime::find_image(const Start& start, ContainerRecord& record, const ImageWish& wish,
                                                    std::string& name) {
   ImageChoice choice = choose_image(system_.images, wish.image, wish.pull_policy);
   name = choice.name;
+  if (choice.image && !may_use(start, *choice.image, choice.repository)) withhold(choice, wish.image, wish.pull_policy);
   // A pull that was begun has something to tell, also when its image is here by now.
   if (choice.pull || record.pulling) return pull_image(start, record, wish.image);
   api::ObjectReference subject = about(start.pod, start.container);

@@ -7,6 +7,7 @@
 
 #include "base/log.hpp"
 #include "kubelet/container_spec.hpp"
+#include "kubelet/image_collector.hpp"
 #include "kubelet/pod_runtime.hpp"
 #include "sys/files.hpp"
 
@@ -82,6 +83,7 @@ Result<runtime::ContainerSpec> PodRuntime::prepare(const Start& start, const Con
                        .hostname = hostname_of(start.pod, facts_.name),
                        .attempt = record.next_attempt};
   std::string directory = pod_directory(uid);
+  TRY(mark_image(directory, image.id));
   input.directory = directory + "/containers/" + input.id;
   input.log_path = log_path(uid, name, record.next_attempt);
   input.hosts_file = directory + "/etc/hosts";
@@ -113,6 +115,7 @@ void PodRuntime::retire_previous(ContainerRecord& record, Run next) {
   }
   if (record.current) record.previous = std::move(record.current);
   record.current = std::move(next);
+  record.renew = false;
   record.next_attempt = record.current->attempt + 1;
 }
 
@@ -183,7 +186,10 @@ bool PodRuntime::mount_images(Start& start, ContainerRecord& record) {
     std::optional<image::Image> image =
         find_image(start, record, {volume->image->reference, volume->image->pullPolicy}, name);
     if (!image) return false;
-    Result<MountedVolume> mounted = system_.volumes.set_up_image(pod_directory(start.pod.metadata.uid), volume->name, *image);
+    const std::string directory = pod_directory(start.pod.metadata.uid);
+    Status marked = mark_image(directory, image->id);
+    Result<MountedVolume> mounted =
+        marked.ok() ? system_.volumes.set_up_image(directory, volume->name, *image) : Result<MountedVolume>(marked.error());
     if (!mounted.ok()) {
       if (record.waiting_message != mounted.error().message())
         wait_with(start, record, "CreateContainerError", mounted.error().message());

@@ -140,9 +140,28 @@ void PodRuntime::container_exited(const api::Pod& pod, PodState& state,
     record.pre_stop.reset();
     record.waiting_reason.clear();
     system_.probes.remove(container.id);
-    if (const api::Container* spec = container_of(pod, state, name))
-      record.current->message = read_termination_message(pod, *spec, *record.current);
+    const api::Container* spec = container_of(pod, state, name);
+    if (spec == nullptr) continue;
+    record.current->message = read_termination_message(pod, *spec, *record.current);
+    const api::ContainerRestartRule* rule = rule_for(*spec, container.exit_code);
+    if (rule != nullptr && rule->action == "RestartAllContainers") state.restart_all = true;
   }
+}
+
+/// One step towards a pod without running containers, which then begins again. False until it is there.
+bool PodRuntime::end_all(const api::Pod& pod, PodState& state, Alarm& alarm) {
+  bool ended = true;
+  Duration grace = std::chrono::seconds(pod.spec.terminationGracePeriodSeconds.value_or(30));
+  for (auto& [name, record] : state.containers) {
+    const api::Container* container = container_of(pod, state, name);
+    if (container == nullptr || state.ephemeral.contains(name) || !record.running()) continue;
+    (void)stop_container({pod, state, *container, grace, "Restarting all containers", alarm}, record);
+    ended = ended && !record.running();
+  }
+  if (!ended) return false;
+  for (auto& [name, record] : state.containers) record.renew = record.current && !state.ephemeral.contains(name);
+  state.restart_all = false;
+  return true;
 }
 
 void PodRuntime::probed(const api::Pod& pod, PodState& state, const ProbeNews& news) {

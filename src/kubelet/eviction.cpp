@@ -142,6 +142,11 @@ std::string broken_disk_limit(const api::Pod& pod, const client::PodUsage& usage
 void EvictionManager::look() {
   NodeSignals signals = uses_.signals();
   Pressure pressure = pressure_of(signals, thresholds_);
+  if (pressure.disk) {
+    uses_.reclaim_disk();
+    signals = uses_.signals();
+    pressure = pressure_of(signals, thresholds_);
+  }
   if (pressure != told_) uses_.tell(pressure);
   told_ = pressure;
   bool disk = pressure.disk || uses_.any_disk_limits();

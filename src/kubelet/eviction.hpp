@@ -69,6 +69,7 @@ class EvictionManager {
     std::function<bool()> any_disk_limits;
     std::function<void(const EvictionChoice&)> evict;
     std::function<void(const Pressure&)> tell;
+    std::function<void()> reclaim_disk;  // what costs nobody anything, tried before a pod is ended
   };
   EvictionManager(Clock& clock, EvictionThresholds thresholds, Uses uses)
       : clock_(clock), thresholds_(thresholds), uses_(std::move(uses)) {}

@@ -5,6 +5,15 @@
 #include <utility>
 
 namespace skiff::kubelet {
+namespace {
+
+std::string key_of(const image::PullRequest& request) {
+  std::string key = request.image.canonical();
+  for (const image::Credentials& credentials : request.credentials) key += " " + credentials.secret + image::hash_of(credentials);
+  return key;
+}
+
+}  // namespace
 
 ImagePulls::~ImagePulls() {
   std::map<std::string, Running> ending;
@@ -19,10 +28,10 @@ ImagePulls::~ImagePulls() {
 }
 
 std::optional<ImagePulls::Outcome> ImagePulls::pull(const std::string& pod_uid, const image::PullRequest& request) {
-  const std::string name = request.image.canonical();
+  const std::string key = key_of(request);
   std::jthread ended;  // joined after the lock is released
   MutexLock lock(mutex_);
-  auto found = pulls_.find(name);
+  auto found = pulls_.find(key);
   if (found != pulls_.end()) {
     Running& running = found->second;
     if (auto outcome = running.outcomes.find(pod_uid); outcome != running.outcomes.end()) {
@@ -40,22 +49,22 @@ std::optional<ImagePulls::Outcome> ImagePulls::pull(const std::string& pod_uid, 
     }
     ended = std::move(running.thread);  // its outcomes were for others, who never came
   }
-  Running& running = pulls_[name] = Running();
+  Running& running = pulls_[key] = Running();
   running.asked.emplace(pod_uid, clock_.now());
-  running.thread = std::jthread([this, name, request](const std::stop_token& stop) {
+  running.thread = std::jthread([this, key, request](const std::stop_token& stop) {
     ::pthread_setname_np(::pthread_self(), "image-pull");
-    run(name, request, stop);
+    run(key, request, stop);
   });
   return std::nullopt;
 }
 
-void ImagePulls::run(const std::string& name, image::PullRequest request, const std::stop_token& stop) {
+void ImagePulls::run(const std::string& key, image::PullRequest request, const std::stop_token& stop) {
   TimePoint begun = clock_.now();
   Result<image::Pulled> pulled = image::pull(store_, request, config_, clock_, stop);
   std::map<std::string, TimePoint> asked;
   {
     MutexLock lock(mutex_);
-    auto found = pulls_.find(name);
+    auto found = pulls_.find(key);
     if (found == pulls_.end() || stop.stop_requested()) return;
     Running& running = found->second;
     running.over = true;

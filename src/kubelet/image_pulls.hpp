@@ -1,5 +1,5 @@
 #pragma once
-// Pulls under way: each image once, however many pods wait for it.
+// Pulls under way: each image once for the same passwords, however many pods wait for it.
 
 #include <functional>
 #include <list>
@@ -32,8 +32,9 @@ class ImagePulls {
   /// Ends the pulls that are under way and waits for that.
   ~ImagePulls();
 
-  /// Begins a pull for a pod or joins the one that another pod began. Nothing while it is under way; then its outcome,
-  /// once for each pod: a later call begins anew.
+  /// Begins a pull for a pod, or joins the one that another pod with the same credentials began: what a registry gives to
+  /// one pod it need not give to another. Nothing while it is under way; then its outcome, once for each pod: a later call
+  /// begins anew.
   std::optional<Outcome> pull(const std::string& pod_uid, const image::PullRequest& request);
   /// The pod is gone.
   void forget(const std::string& pod_uid);
@@ -45,14 +46,14 @@ class ImagePulls {
     bool over = false;
     std::jthread thread;
   };
-  void run(const std::string& name, image::PullRequest request, const std::stop_token& stop);
+  void run(const std::string& key, image::PullRequest request, const std::stop_token& stop);
 
   image::ContentStore& store_;
   const image::RegistryConfig& config_;
   Clock& clock_;
   const Wake wake_;
   Mutex mutex_;
-  std::map<std::string, Running> pulls_ GUARDED_BY(mutex_);  // by canonical name
+  std::map<std::string, Running> pulls_ GUARDED_BY(mutex_);  // by name and credentials
 };
 
 }  // namespace skiff::kubelet

@@ -15,6 +15,7 @@ ImageChoice choose_image(const image::ContentStore& store, const std::string& im
     return choice;
   }
   choice.name = reference.value().canonical();
+  choice.repository = reference.value().name();
   Result<image::Image> found = store.resolve(image);
   if (found.ok() && pull_policy == "Always" && store.was_pulled(image)) {
     choice.pull = true;
@@ -24,14 +25,18 @@ ImageChoice choose_image(const image::ContentStore& store, const std::string& im
     choice.reason = "ImageInspectError";
     choice.message =
         fmt::format("Failed to inspect image \"{}\": {}", image, found.error().message());
-  } else if (pull_policy == "Never") {
-    choice.reason = "ErrImageNeverPull";
-    choice.message =
-        fmt::format("Container image \"{}\" is not present with pull policy of Never", image);
   } else {
-    choice.pull = true;
+    withhold(choice, image, pull_policy);
   }
   return choice;
+}
+
+void withhold(ImageChoice& choice, const std::string& image, const std::string& pull_policy) {
+  choice.image.reset();
+  choice.pull = pull_policy != "Never";
+  if (choice.pull) return;
+  choice.reason = "ErrImageNeverPull";
+  choice.message = fmt::format("Container image \"{}\" is not present with pull policy of Never", image);
 }
 
 }  // namespace skiff::kubelet

@@ -61,6 +61,7 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
                    {[this](const client::Ref<api::Pod>& pod) { workers_.update(pod); },
                     [this](const std::string& uid) { workers_.removed(uid); }}),
       registration_(parts.client, parts.clock, description_),
+      collector_(parts.images, parts.clock, spec_.image_collection, collector_uses()),
       eviction_(parts.clock, spec_.eviction, eviction_uses()),
       pods_(parts.client, parts.clock, api::kind_of<api::Pod>(),
             {.namespace_ = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + spec_.name}),
@@ -69,11 +70,26 @@ Kubelet::Kubelet(KubeletSpec spec, KubeletParts parts)
 
 Kubelet::~Kubelet() {
   parts_.exits.listen(nullptr);
+  collector_.stop();
   eviction_.stop();
   static_pods_.stop();
   pods_.stop();
   config_.stop();
   workers_.stop();  // before the probes and hooks it reaches through the runtime go
+}
+
+ImageCollector::Uses Kubelet::collector_uses() {
+  ImageCollector::Uses uses;
+  uses.in_use = spec_.images_in_use;
+  if (!uses.in_use) uses.in_use = [this] { return kubelet::images_in_use(spec_.directory); };
+  uses.disk = [this] { return disk_space(parts_.images.directory()); };
+  uses.failed = [this](const std::string& message) {
+    api::ObjectReference node;
+    node.kind = "Node";
+    node.name = node.uid = spec_.name;
+    events_.warning(node, "FreeDiskSpaceFailed", message);
+  };
+  return uses;
 }
 
 EvictionManager::Uses Kubelet::eviction_uses() {
@@ -84,6 +100,7 @@ EvictionManager::Uses Kubelet::eviction_uses() {
     return std::ranges::any_of(pods_.list(), [](const client::AnyRef& pod) { return limits_disk(*as_pod(pod)); });
   };
   uses.evict = [this](const EvictionChoice& choice) { workers_.evict(choice.pod_uid, choice.message); };
+  uses.reclaim_disk = [this] { collector_.free_all(); };
   uses.tell = [this](const Pressure& pressure) { registration_.set_pressure(pressure); };
   return uses;
 }
@@ -112,7 +129,8 @@ NodeDescription Kubelet::describe_node() const {
 
 NodeFacts Kubelet::facts(const NodeDescription& description) const {
   return {spec_.name,           spec_.directory,      spec_.ips, spec_.dns, description.allocatable,
-          spec_.unsafe_sysctls, spec_.seccomp_directory, spec_.TEST_reached};
+          spec_.unsafe_sysctls, spec_.seccomp_directory,
+          spec_.user_ids_directory.empty() ? spec_.directory + "/user-ids" : spec_.user_ids_directory, spec_.TEST_reached};
 }
 
 std::vector<api::ContainerImage> Kubelet::node_images() const {
@@ -259,6 +277,7 @@ Status Kubelet::run() {
   TRY(adopt_all());
   workers_.start(runtime_, spec_.workers);
   TRY(registration_.start([this] { return node_images(); }));
+  collector_.start();
   eviction_.start();
   return static_pods_.start();
 }

@@ -7,6 +7,7 @@
 
 #include "client/informer.hpp"
 #include "client/metadata_feed.hpp"
+#include "kubelet/image_collector.hpp"
 #include "kubelet/node_access.hpp"
 #include "kubelet/node_registration.hpp"
 #include "kubelet/pod_workers.hpp"
@@ -42,8 +43,11 @@ struct KubeletSpec {
   std::int32_t port = 10250;
   int workers = 4;
   EvictionThresholds eviction;
+  CollectionPolicy image_collection;
+  std::function<std::set<std::string>()> images_in_use;  // by any pod of the host; unset: only this node's count
   std::set<std::string> unsafe_sysctls;  // allowed beyond the safe ones ("kernel.msg*")
   std::string seccomp_directory = "/var/lib/kubelet/seccomp";
+  std::string user_ids_directory;        // shared by all nodes of the host; "": the node's own
   std::function<void(std::string_view point)> TEST_reached;  // see NodeFacts
 };
 
@@ -69,8 +73,6 @@ class Kubelet {
 
   /// Not to be used once the kubelet is gone.
   std::shared_ptr<client::NodeAccess> access() { return access_; }
-  /// Ids of images that pods here use.
-  std::vector<std::string> images_in_use() const { return workers_.image_ids_in_use(); }
 
  private:
   Kubelet(KubeletSpec spec, KubeletParts parts);
@@ -81,6 +83,7 @@ class Kubelet {
   void adopt_orphans(const runtime::NodeContents& contents, std::set<std::string>& live);
   Status sweep(const std::set<std::string>& live);
   EvictionManager::Uses eviction_uses();
+  ImageCollector::Uses collector_uses();
   void watch_pods();
   void watch_config();
   std::vector<api::ContainerImage> node_images() const;
@@ -103,6 +106,7 @@ class Kubelet {
   std::shared_ptr<KubeletAccess> access_;
   StaticPods static_pods_;
   NodeRegistration registration_;
+  ImageCollector collector_;
   EvictionManager eviction_;
   std::atomic<bool> adopted_{false};
   client::AnyInformer pods_;

@@ -13,6 +13,8 @@
 namespace skiff::kubelet {
 namespace {
 
+constexpr int kOldest = 9;  // more than are kept
+
 /// The moment of an entry's time, to the microsecond.
 std::optional<WallTime> moment_of(std::string_view time) {
   Result<api::MicroTime> parsed = api::MicroTime::parse(time);
@@ -43,9 +45,9 @@ std::optional<LogEntry> parse_entry(std::string_view line) {
 
 Result<LogReader> LogReader::open(std::string path, LogQuery query) {
   LogReader reader(std::move(path), std::move(query));
-  TRY_ASSIGN(struct stat info, sys::stat_of(reader.path_));
-  reader.inode_ = info.st_ino;
-  TRY(reader.seek_tail());
+  TRY(reader.open_file(0));
+  TRY_ASSIGN(std::int64_t start, reader.start_of_tail());
+  if (::lseek(reader.file_.get(), start, SEEK_SET) < 0) return errno_error(errno, "seek in '{}'", reader.path_);
   return reader;
 }
 
@@ -56,10 +58,15 @@ bool LogReader::wants(const LogEntry& entry) const {
   return !moment || *moment >= *query_.since;
 }
 
-/// Remembers where the last N lines start, reading once from the front: logs are at most one rotation long.
-Status LogReader::seek_tail() {
-  if (!query_.tail_lines) return ok();
-  TRY_ASSIGN(std::string text, sys::read_file(path_, 256U << 20));
+/// Where the last N lines start, reading once from the front: logs are at most one rotation long.
+Result<std::int64_t> LogReader::start_of_tail() const {
+  if (!query_.tail_lines) return 0;
+  std::string text;
+  while (true) {
+    TRY_ASSIGN(std::string part, sys::read_some(file_, 1U << 20, path_));
+    if (part.empty()) break;
+    text += part;
+  }
   std::deque<std::int64_t> starts;
   bool in_line = false;
   std::int64_t end = 0;
@@ -74,8 +81,7 @@ Status LogReader::seek_tail() {
     at = newline + 1;
     end = static_cast<std::int64_t>(at);
   }
-  offset_ = starts.empty() ? end : starts.front();
-  return ok();
+  return starts.empty() ? end : starts.front();
 }
 
 bool LogReader::emit(const LogEntry& entry, const std::function<bool(std::string_view)>& write) {
@@ -104,26 +110,64 @@ bool LogReader::take_lines(const std::function<bool(std::string_view)>& write) {
   return true;
 }
 
+std::string LogReader::name(int age) const { return age == 0 ? path_ : fmt::format("{}.{}", path_, age); }
+
+/// How often the file that is being read was rotated away since; nothing: so often that it is gone.
+std::optional<int> LogReader::age() const {
+  for (int age = 0; age <= kOldest; ++age)
+    if (Result<struct stat> info = sys::stat_of(name(age)); info.ok() && info.value().st_ino == inode_) return age;
+  return std::nullopt;
+}
+
+Status LogReader::open_file(int age) {
+  TRY_ASSIGN(file_, sys::open(name(age), O_RDONLY));
+  TRY_ASSIGN(struct stat info, status_of(file_, path_));
+  inode_ = info.st_ino;
+  return ok();
+}
+
+/// Goes over to the file that followed the one being read; false: it is the newest. A rotation while we look would have us
+/// pass over a file, so where we are is looked at again.
+Result<bool> LogReader::next_file() {
+  for (;;) {
+    std::optional<int> before = age();
+    if (before == 0) return false;
+    // Deleted meanwhile: the oldest one left goes on.
+    int next = before ? *before - 1 : kOldest;
+    while (!before && next > 0 && !sys::exists(name(next))) --next;
+    UniqueFd current = std::move(file_);
+    const std::uint64_t inode = inode_;
+    Status opened = open_file(next);
+    const std::uint64_t followed_by = inode_;
+    inode_ = inode;
+    bool same = age() == before;
+    if (opened.ok() && same) {
+      inode_ = followed_by;
+      return true;
+    }
+    file_ = std::move(current);
+    if (!opened.ok() && same) return std::move(opened).error();
+  }
+}
+
+Status LogReader::read_file(const std::function<bool(std::string_view)>& write) {
+  while (!ended_) {
+    TRY_ASSIGN(std::string part, sys::read_some(file_, 65536, path_));
+    if (part.empty()) return ok();
+    rest_ += part;
+    if (!take_lines(write)) return ok();
+  }
+  return ok();
+}
+
 Status LogReader::read(const std::function<bool(std::string_view)>& write) {
   while (!ended_) {
-    TRY_ASSIGN(UniqueFd file, sys::open(path_, O_RDONLY));
-    TRY_ASSIGN(struct stat info, status_of(file, path_));
-    if (info.st_ino != inode_) {
-      // Rotated: what came after our last read is at the end of the newest old file.
-      if (Result<UniqueFd> old = sys::open(path_ + ".1", O_RDONLY); old.ok()) file = std::move(old).value();
-    }
-    bool rotated = info.st_ino != inode_;
-    if (::lseek(file.get(), offset_, SEEK_SET) < 0) return errno_error(errno, "seek in '{}'", path_);
-    for (;;) {
-      TRY_ASSIGN(std::string part, sys::read_some(file, 65536, path_));
-      if (part.empty()) break;
-      offset_ += static_cast<std::int64_t>(part.size());
-      rest_ += part;
-      if (!take_lines(write)) return ok();
-    }
-    if (!rotated) return ok();
-    inode_ = info.st_ino;
-    offset_ = 0;
+    TRY(read_file(write));
+    if (ended_ || age() == 0) return ok();
+    // Rotated away: what was written to it before that is there by now, and nothing will follow.
+    TRY(read_file(write));
+    TRY_ASSIGN(bool more, next_file());
+    if (!more) return ok();
   }
   return ok();
 }

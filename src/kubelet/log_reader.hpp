@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/fd.hpp"
 
 namespace skiff::kubelet {
 
@@ -29,8 +30,8 @@ struct LogQuery {
   std::string stream;  // "" for both, "stdout" or "stderr"
 };
 
-/// One reader of one container's log. next() may be called again later: it goes on where it stopped, also
-/// into the file that replaced a rotated one.
+/// One reader of one container's log. read() may be called again later: it goes on where it stopped, through all files that
+/// were begun since.
 class LogReader {
  public:
   /// NotFound: there is no such file.
@@ -42,14 +43,19 @@ class LogReader {
 
  private:
   LogReader(std::string path, LogQuery query) : path_(std::move(path)), query_(std::move(query)) {}
-  Status seek_tail();
+  Result<std::int64_t> start_of_tail() const;
+  Status read_file(const std::function<bool(std::string_view)>& write);
   bool emit(const LogEntry& entry, const std::function<bool(std::string_view)>& write);
   bool take_lines(const std::function<bool(std::string_view)>& write);
   bool wants(const LogEntry& entry) const;
+  std::string name(int age) const;
+  std::optional<int> age() const;
+  Result<bool> next_file();
+  Status open_file(int age);
 
   std::string path_;
   LogQuery query_;
-  std::int64_t offset_ = 0;
+  UniqueFd file_;         // kept open: its inode is not given to another file, and it can be read when it is deleted
   std::uint64_t inode_ = 0;
   std::string rest_;      // the start of an entry whose end is not there yet
   bool in_line_ = false;  // the last entry was partial

@@ -41,6 +41,13 @@ void merge_options(const std::vector<api::PodDNSConfigOption>& wanted, std::vect
   }
 }
 
+std::string alias_entries(const api::Pod& pod) {
+  if (pod.spec.hostAliases.empty()) return "";
+  std::string text = "\n# Entries added by HostAliases.\n";
+  for (const api::HostAlias& alias : pod.spec.hostAliases) text += alias.ip + "\t" + join(alias.hostnames, "\t") + "\n";
+  return text;
+}
+
 }  // namespace
 
 std::string hostname_of(const api::Pod& pod, const std::string& node_name) {
@@ -72,11 +79,11 @@ std::string hosts_file(const api::Pod& pod, const std::vector<std::string>& ips,
   for (const std::string& ip : ips)
     text += fqdn.empty() ? fmt::format("{}\t{}\n", ip, hostname)
                          : fmt::format("{}\t{}\t{}\n", ip, fqdn, hostname);
-  if (pod.spec.hostAliases.empty()) return text;
-  text += "\n# Entries added by HostAliases.\n";
-  for (const api::HostAlias& alias : pod.spec.hostAliases)
-    text += alias.ip + "\t" + join(alias.hostnames, "\t") + "\n";
-  return text;
+  return text + alias_entries(pod);
+}
+
+std::string host_network_hosts_file(const api::Pod& pod, const std::string& nodes_own) {
+  return "# Kubernetes-managed hosts file (host network).\n" + nodes_own + alias_entries(pod);
 }
 
 std::string resolv_file(const api::Pod& pod, const DnsSettings& dns) {

@@ -20,6 +20,8 @@ std::string hostname_of(const api::Pod& pod, const std::string& node_name);
 std::string fqdn_of(const api::Pod& pod, const std::string& domain);
 std::string hosts_file(const api::Pod& pod, const std::vector<std::string>& ips, const std::string& node_name,
                        const std::string& domain);
+/// Of a pod in the node's network: the node's own file, with the pod's aliases.
+std::string host_network_hosts_file(const api::Pod& pod, const std::string& nodes_own);
 std::string resolv_file(const api::Pod& pod, const DnsSettings& dns);
 
 }  // namespace skiff::kubelet

@@ -14,6 +14,7 @@ Seen look(const PodState& state, const api::Container& container) {
   const ContainerRecord* record = find_record(state, container.name);
   if (record == nullptr || !record->current) return Seen::Never;
   if (record->current->running()) return Seen::Running;
+  if (record->renew) return Seen::Never;
   return record->current->container.exit_code == 0 ? Seen::Succeeded : Seen::Failed;
 }
 
@@ -59,13 +60,17 @@ const api::Container* container_of(const api::Pod& pod, const PodState& state, c
   return ephemeral == state.ephemeral.end() ? nullptr : &ephemeral->second;
 }
 
-bool restarts(const api::Pod& pod, const api::Container& container, int exit_code) {
-  // The first rule that fits decides.
+const api::ContainerRestartRule* rule_for(const api::Container& container, int exit_code) {
   for (const api::ContainerRestartRule& rule : container.restartPolicyRules) {
     if (!rule.exitCodes) continue;
     bool listed = std::ranges::find(rule.exitCodes->values, exit_code) != rule.exitCodes->values.end();
-    if (listed == (rule.exitCodes->operator_ == "In")) return true;
+    if (listed == (rule.exitCodes->operator_ == "In")) return &rule;
   }
+  return nullptr;
+}
+
+bool restarts(const api::Pod& pod, const api::Container& container, int exit_code) {
+  if (rule_for(container, exit_code) != nullptr) return true;
   const std::string& policy =
       container.restartPolicy.empty() ? pod.spec.restartPolicy : container.restartPolicy;
   return policy == "Always" || (policy == "OnFailure" && exit_code != 0);

@@ -18,6 +18,8 @@ struct PodPlan {
 PodPlan plan_pod(const api::Pod& pod, const PodState& state);
 
 /// Whether a container that ended with `exit_code` runs again under the pod's policy.
+/// The first of the container's restart rules that fits; null: none.
+const api::ContainerRestartRule* rule_for(const api::Container& container, int exit_code);
 bool restarts(const api::Pod& pod, const api::Container& container, int exit_code);
 
 /// Whether the container runs with other amounts of cpu or memory than its spec says.

@@ -62,9 +62,6 @@ Result<PodVolumes> PodRuntime::make_volumes(const api::Pod& pod, PodState& state
 
 Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   if (!state.sandbox.empty()) return ok();
-  // Rather not at all than with less isolation than was asked for.
-  if (!pod.spec.hostUsers.value_or(true))
-    return error(Code::Invalid, "can't set spec.hostUsers to false: user namespaces are not supported");
   const std::string& uid = pod.metadata.uid;
   runtime::SandboxSpec spec;
   spec.id = uid;
@@ -79,6 +76,9 @@ Status PodRuntime::make_sandbox(const api::Pod& pod, PodState& state) {
   if (pod.spec.securityContext)
     for (const api::Sysctl& sysctl : pod.spec.securityContext->sysctls)
       spec.sysctls.push_back(sysctl.name + "=" + sysctl.value);
+  if (!pod.spec.hostUsers.value_or(true)) {
+    TRY_ASSIGN(spec.first_id, user_ids_.take(pod_directory(uid)));
+  }
   TRY_ASSIGN(state.network, system_.node.create_sandbox(spec));
   reached("sandbox");
   if (pod.spec.hostNetwork) {
@@ -99,7 +99,12 @@ Status PodRuntime::write_pod_files(const api::Pod& pod, const PodState& state) {
   std::string directory = pod_directory(pod.metadata.uid) + "/etc";
   if (sys::exists(directory + "/hostname")) return ok();  // the last one written
   TRY(sys::make_directories(directory));
-  TRY(sys::write_file(directory + "/hosts", hosts_file(pod, state.ips, facts_.name, facts_.dns.domain)));
+  std::string hosts = hosts_file(pod, state.ips, facts_.name, facts_.dns.domain);
+  if (pod.spec.hostNetwork) {
+    Result<std::string> own = sys::read_file("/etc/hosts");
+    hosts = host_network_hosts_file(pod, own.ok() ? own.value() : "");
+  }
+  TRY(sys::write_file(directory + "/hosts", hosts));
   TRY(sys::write_file(directory + "/resolv.conf", resolv_file(pod, facts_.dns)));
   return sys::write_file(directory + "/hostname", hostname_of(pod, facts_.name) + "\n");
 }
@@ -196,6 +201,7 @@ Result<PodRuntime::Progress> PodRuntime::sync(const api::Pod& pod, PodState& sta
   if (!admit(pod, state)) return Progress{true};
   apply_resize(pod, state, alarm);
   continue_containers(pod, state, alarm);
+  if (state.restart_all && !end_all(pod, state, alarm)) return Progress{};
   PodPlan plan = plan_pod(pod, state);
   if (plan.finished) return Progress{true};
   for (const api::Container* sidecar : plan.stop) {
@@ -247,8 +253,9 @@ Status PodRuntime::clean_up(const api::Pod& pod, PodState& state) {
   reached("volumes-removed");
   TRY(system_.cgroups.tear_down(uid));
   reached("cgroup-removed");
-  for (const char* part : {"/etc", "/shm", "/containers", "/termination"})
+  for (const char* part : {"/etc", "/shm", "/containers", "/termination", "/images"})
     TRY(sys::remove_tree(pod_directory(uid) + part));
+  TRY(user_ids_.give_back(pod_directory(uid)));
   system_.room.release(uid);
   state.network.reset();
   state.sandbox.clear();

@@ -16,6 +16,7 @@
 #include "kubelet/pod_network.hpp"
 #include "kubelet/pod_plan.hpp"
 #include "kubelet/probe_runner.hpp"
+#include "kubelet/user_ids.hpp"
 #include "kubelet/volumes.hpp"
 #include "runtime/seccomp.hpp"
 
@@ -29,6 +30,7 @@ struct NodeFacts {
   std::map<std::string, api::Quantity> allocatable;
   std::set<std::string> unsafe_sysctls;
   std::string seccomp_directory;  // of profiles by name
+  std::string user_ids_directory; // of the blocks that pods with user namespaces have
   /// Told before and after each hook, by the names below; a test ends the process there.
   std::function<void(std::string_view point)> TEST_reached;
 };
@@ -64,7 +66,7 @@ class PodRuntime {
  public:
   /// `wake` is called, from any thread, when a pod's hook task has ended.
   PodRuntime(PodSystem system, NodeFacts facts, std::function<void(const std::string& uid)> wake)
-      : system_(system), facts_(std::move(facts)), wake_(std::move(wake)) {}
+      : system_(system), facts_(std::move(facts)), user_ids_(facts_.user_ids_directory), wake_(std::move(wake)) {}
 
   struct Progress {
     bool finished = false;  // nothing runs and nothing will
@@ -110,6 +112,7 @@ class PodRuntime {
   std::optional<image::Image> find_image(const Start& start, ContainerRecord& record, const ImageWish& wish,
                                          std::string& name);
   std::optional<image::Image> pull_image(const Start& start, ContainerRecord& record, const std::string& image);
+  bool may_use(const Start& start, const image::Image& image, const std::string& repository);
   bool pull_held_back(const Start& start, ContainerRecord& record, const std::string& image);
   std::vector<image::Credentials> pull_credentials(const Start& start, const image::Reference& image);
   Result<runtime::ContainerSpec> prepare(const Start& start, const ContainerRecord& record,
@@ -131,6 +134,7 @@ class PodRuntime {
     Alarm& alarm;
   };
   bool stop_container(const StopRequest& request, ContainerRecord& record);
+  bool end_all(const api::Pod& pod, PodState& state, Alarm& alarm);
   bool run_pre_stop(const StopRequest& request, ContainerRecord& record);
   void begin_stop(const StopRequest& request, ContainerRecord& record);
   std::string read_termination_message(const api::Pod& pod, const api::Container& container,
@@ -157,6 +161,7 @@ class PodRuntime {
 
   PodSystem system_;
   const NodeFacts facts_;
+  const UserIds user_ids_;
   runtime::SeccompProfiles seccomp_;
   std::function<void(const std::string&)> wake_;
 };

@@ -10,6 +10,7 @@
 
 #include "api/gen/pod.hpp"
 #include "base/clock.hpp"
+#include "image/pull.hpp"
 #include "kubelet/hook_task.hpp"
 #include "kubelet/restart_backoff.hpp"
 #include "runtime/node.hpp"
@@ -44,9 +45,10 @@ struct ContainerRecord {
   /// What the current run has; the spec may want something else by now.
   std::optional<api::ResourceRequirements> resources;
   bool restart_wanted = false;  // whatever the restart policy says, and at once
+  bool renew = false;           // it ended with all others, and starts again with them as if it never had run
   RestartBackoff backoff;
   ImageBackoff image_backoff;
-  bool pulling = false;  // its image
+  std::optional<image::PullRequest> pulling;  // its image, or one of its volumes
   bool ready = false;    // readiness probe
   bool started = false;  // startup probe and postStart
   std::optional<Stop> stop;
@@ -70,6 +72,7 @@ struct PodState {
   std::string volume_problem;  // the last FailedMount, told once
   bool volumes_ready = false;
   bool admitted = false;
+  bool restart_all = false;  // a rule wants every container to end and the pod to begin again
   std::optional<Problem> resize_pending, resize_stuck;  // resources that the node does not give, or not yet
   std::map<std::string, std::string> volume_images;  // digests of image volumes, by the volume's name
   bool cleaned_up = false;

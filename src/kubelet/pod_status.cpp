@@ -192,7 +192,7 @@ std::pair<bool, std::pair<std::string, std::string>> initialized(const api::Pod&
 }
 
 bool kubelet_owns(std::string_view type) {
-  return type == "PodResizePending" || type == "PodResizeInProgress" || type == "PodReadyToStartContainers" || type == "Initialized" || type == "Ready" ||
+  return type == "PodResizePending" || type == "PodResizeInProgress" || type == "AllContainersRestarting" || type == "PodReadyToStartContainers" || type == "Initialized" || type == "Ready" ||
          type == "ContainersReady" || type == "PodScheduled";
 }
 
@@ -212,6 +212,7 @@ void make_conditions(const StatusInput& input, bool main_has_run, api::PodStatus
   const auto& [pending, stuck] = std::tie(input.state.resize_pending, input.state.resize_stuck);
   if (pending) set_condition(status, input, "PodResizePending", true, pending->reason, pending->message);
   if (stuck) set_condition(status, input, "PodResizeInProgress", true, stuck->reason, stuck->message);
+  if (input.state.restart_all) set_condition(status, input, "AllContainersRestarting", true, "", "");
   bool evicted = input.state.failed_reason == "Evicted";
   if (evicted)
     set_condition(status, input, "DisruptionTarget", true, "TerminationByKubelet", input.state.failed_message);
@@ -221,6 +222,15 @@ void make_conditions(const StatusInput& input, bool main_has_run, api::PodStatus
 
 bool any_running(const PodState& state) {
   return std::ranges::any_of(state.containers, [](const auto& entry) { return entry.second.running(); });
+}
+
+/// An ended container that a rule brings back, whatever the pod's policy says.
+bool any_comes_back(const api::Pod& pod, const PodState& state) {
+  return state.restart_all || std::ranges::any_of(pod.spec.containers, [&](const api::Container& container) {
+           const ContainerRecord* record = find_record(state, container.name);
+           return record != nullptr && record->current && !record->running() &&
+                  (record->renew || restarts(pod, container, record->current->container.exit_code));
+         });
 }
 
 struct InitCount {
@@ -312,7 +322,7 @@ api::PodStatus make_status(const StatusInput& input) {
   }
   // A pod is not over while anything of it runs: controllers would replace it too early.
   bool over = status.phase == "Failed" || status.phase == "Succeeded";
-  if (over && !input.terminated && any_running(input.state))
+  if (over && !input.terminated && (any_running(input.state) || any_comes_back(pod, input.state)))
     status.phase = pod.status.phase.empty() ? "Pending" : pod.status.phase;
   if (!status.startTime) status.startTime = input.now;
   status.hostIP = input.host_ips.empty() ? std::string() : input.host_ips.front();

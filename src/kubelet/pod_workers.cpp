@@ -153,15 +153,6 @@ std::vector<PodSnapshot> PodWorkers::snapshots() const {
   return all;
 }
 
-std::vector<std::string> PodWorkers::image_ids_in_use() const {
-  std::vector<std::string> images;
-  MutexLock lock(mutex_);
-  for (const auto& [uid, worker] : workers_)
-    for (const api::ContainerStatus& status : worker->pod->status.containerStatuses)
-      images.push_back(status.imageID);
-  return images;
-}
-
 PodWorkers::Worker* PodWorkers::take(const std::string& uid, Step& step) {
   MutexLock lock(mutex_);
   auto found = workers_.find(uid);

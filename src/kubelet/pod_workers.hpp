@@ -72,7 +72,6 @@ class PodWorkers {
   std::optional<PodSnapshot> snapshot(const client::ObjectKey& pod) const;
   /// Of all pods here.
   std::vector<PodSnapshot> snapshots() const;
-  std::vector<std::string> image_ids_in_use() const;
 
  private:
   struct Worker {

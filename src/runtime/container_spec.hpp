@@ -102,7 +102,12 @@ struct SandboxSpec {
   bool shared_pids = false;   // containers see each other's processes
   std::string shared_memory;  // where its /dev/shm is mounted, made and removed by the node; "" for none
   std::uint64_t shared_memory_bytes = 64U << 20;
+  /// A user namespace of its own: the pod's ids 0..65535 are the host's from this one on. Its containers' file systems show
+  /// the ids as they are on disk, by mounts with mapped ids; a file system that cannot do that fails the container's start.
+  std::optional<uid_t> first_id;
 };
+inline constexpr uid_t kIdsOfPod = 65536;
+
 
 /// What a container that is not privileged may do with devices, as rules of cgroup v1. Where the kernel cannot be held to
 /// them (CgroupTree::guards_devices), leave out CAP_MKNOD.

@@ -134,6 +134,7 @@ std::string encode(const SandboxSpec& spec) {
   put_flag(out, Tag::SharedPids, spec.shared_pids);
   put(out, Tag::SharedMemory, spec.shared_memory);
   wire::put_number(out, Tag::SharedMemorySize, spec.shared_memory_bytes);
+  if (spec.first_id) wire::put_number(out, Tag::FirstId, *spec.first_id);
   return out;
 }
 

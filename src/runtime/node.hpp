@@ -151,6 +151,8 @@ class Node {
   std::string path(const std::string& path) const;
 
   const UniqueFd& network() const { return network_; }
+  /// A pidfd of its skiff-init: readable once the node is dead.
+  const UniqueFd& process() const { return pidfd_; }
   const std::string& cgroup() const { return spec_.cgroup; }
   bool alive() const;
 

@@ -34,6 +34,9 @@ pod flood 'head -c 150000000 /dev/zero | tr "\0" x | fold -w 200; echo; echo don
 pod fill 'head -c 30000000 /dev/zero > /big; sleep 1000' '{"resources": {"limits": {"ephemeral-storage": "10Mi"}}}'
 # Raw sockets where the capability is dropped (ARP and IP spoofing).
 pod raw 'ping -c 1 -W 1 127.0.0.1 2>&1' '{"securityContext": {"capabilities": {"drop": ["ALL"]}}}'
+# Root of a pod with users of its own is nobody on the node: whatever it breaks out into, it may do nothing there.
+pod mapped 'tr -s " " < /proc/self/uid_map; id -u; touch /data/x && echo wrote; ls -ln /data/x | tr -s " " | cut -d " " -f 3' \
+  '{"volumeMounts": [{"name": "d", "mountPath": "/data"}]}' '{"hostUsers": false, "volumes": [{"name": "d", "emptyDir": {}}]}'
 pod rooted 'id -u' '{"securityContext": {"runAsNonRoot": true}}'
 pod sysctl 'true' '{}' '{"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "65536"}]}}'
 pod safe 'cat /proc/sys/net/ipv4/ip_unprivileged_port_start' '{}' '{"securityContext": {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]}}'
@@ -47,7 +50,7 @@ check "the binary is as it was" "$(sha256sum "$SKIFF")" "$before"
 eventually 10 "workdir does not start" sh -c "$KUBECTL get pod workdir -o json | grep -q 'chdir to cwd'"
 contains "no host files" "not: $(k logs workdir 2>&1)" "not: "
 case "$(k logs workdir swap 2>&1; k logs swap -c c 2>&1)" in *secret*) fail "a pod saw the host's files" ;; esac
-for name in kill message flood raw safe groups; do
+for name in kill message flood raw safe groups mapped; do
   done_with() { phase "$1" Succeeded || phase "$1" Failed; }
   eventually 30 "$name ends" done_with "$name"
 done
@@ -65,5 +68,6 @@ eventually 10 "an unsafe sysctl" phase sysctl Failed
 check "says which" "$(status sysctl '.status.reason}: {.status.message')" 'SysctlForbidden: Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted'
 check "a safe one is set" "$(k logs safe)" 80
 [ -e /sys/kernel/security/apparmor ] || { eventually 10 "AppArmor" phase armor Failed; check "why" "$(status armor .status.reason)" AppArmor; }
+check "users of its own" "$(k logs mapped | sed 's/ 0 1[0-9]* 65536/mapped/' | tr '\n' ' ')" "mapped 0 wrote 0 "
 check "strict groups" "$(k logs groups)" "uid=1000 gid=3000 groups=3000,4000,5000"
 finish

@@ -9,6 +9,9 @@ cpus=$(k get node "$node" -o 'jsonpath={.status.allocatable.cpu}')
 
 k create configmap conf --from-literal=data-1=value-1 --from-literal=data-2=value-2 >/dev/null
 k create secret generic sec --from-literal=data-1=secret-1 >/dev/null
+k patch configmap conf -p '{"binaryData":{"bin":"YmluYXJ5"}}' >/dev/null
+k create namespace other >/dev/null
+k create secret generic sec -n other --from-literal=data-1=of-another-namespace >/dev/null
 # Everything that a pod only has to print, at once.
 k apply -f - >/dev/null <<Y || fail "apply"
 apiVersion: v1
@@ -76,6 +79,64 @@ items:
             - {path: name, fieldRef: {fieldPath: metadata.name}}
             - {path: limit, resourceFieldRef: {containerName: c, resource: limits.memory, divisor: 1Mi}}
             - {path: cpu, resourceFieldRef: {containerName: c, resource: limits.cpu}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: matrix, labels: {l: "1"}}
+  spec:
+    restartPolicy: Never
+    securityContext: {runAsUser: 1000}
+    containers:
+    - name: c
+      image: busybox:test
+      imagePullPolicy: Never
+      command: [sh, -c, 'cd /v; stat -L -c "%a %n" conf/data-1 conf/bin two/there proj/data-1 proj/sec proj/cpu sec/data-1 down/lim; cat conf/data-1 conf/bin two/there proj/sec sec/data-1 down/lim down/mem down/req down/memreq; echo; cat /sub-down /sub-proj /sub-sec /etc/passwd; echo; umask 0; for d in disk mem; do for m in 0644 0666 0777; do echo x > \$d/\$m; chmod \$m \$d/\$m; stat -c "%a %u %n" \$d/\$m; done; done']
+      resources: {requests: {cpu: 250m, memory: 32Mi}, limits: {cpu: 1250m, memory: 64Mi}}
+      volumeMounts:
+      - {name: conf, mountPath: /v/conf}
+      - {name: two, mountPath: /v/two}
+      - {name: proj, mountPath: /v/proj}
+      - {name: sec, mountPath: /v/sec}
+      - {name: down, mountPath: /v/down}
+      - {name: disk, mountPath: /v/disk}
+      - {name: mem, mountPath: /v/mem}
+      - {name: down, mountPath: /sub-down, subPath: name}
+      - {name: proj, mountPath: /sub-proj, subPath: data-1}
+      - {name: sec, mountPath: /sub-sec, subPath: data-1}
+      - {name: conf, mountPath: /etc/passwd, subPath: data-2}
+    volumes:
+    - {name: conf, configMap: {name: conf}}
+    - {name: two, configMap: {name: conf, items: [{key: data-1, path: there}]}}
+    - {name: proj, projected: {sources: [{configMap: {name: conf}}, {secret: {name: sec, items: [{key: data-1, path: sec}]}}, {downwardAPI: {items: [{path: cpu, resourceFieldRef: {containerName: c, resource: requests.cpu, divisor: 1m}}]}}]}}
+    - {name: sec, secret: {secretName: sec}}
+    - {name: down, downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}, {path: lim, resourceFieldRef: {containerName: c, resource: limits.cpu}}, {path: mem, resourceFieldRef: {containerName: c, resource: limits.memory}}, {path: req, resourceFieldRef: {containerName: c, resource: requests.cpu}}, {path: memreq, resourceFieldRef: {containerName: c, resource: requests.memory}}]}}
+    - {name: disk, emptyDir: {}}
+    - {name: mem, emptyDir: {medium: Memory}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: strict}
+  spec:
+    restartPolicy: Never
+    containers:
+    - name: c
+      image: busybox:test
+      imagePullPolicy: Never
+      command: [sh, -c, 'cd /v; stat -L -c "%a %n" conf/data-1 proj/data-1 proj/sec sec/data-1 down/name item/conf item/sec item/name; for d in disk mem; do for m in 0644 0666 0777; do echo x > \$d/\$m; chmod \$m \$d/\$m; stat -c "%a %u %n" \$d/\$m; done; done']
+      volumeMounts: [{name: conf, mountPath: /v/conf}, {name: proj, mountPath: /v/proj}, {name: sec, mountPath: /v/sec}, {name: down, mountPath: /v/down}, {name: item, mountPath: /v/item}, {name: disk, mountPath: /v/disk}, {name: mem, mountPath: /v/mem}]
+    volumes:
+    - {name: conf, configMap: {name: conf, defaultMode: 0400}}
+    - {name: proj, projected: {defaultMode: 0400, sources: [{configMap: {name: conf}}, {secret: {name: sec, items: [{key: data-1, path: sec}]}}]}}
+    - {name: sec, secret: {secretName: sec, defaultMode: 0400}}
+    - {name: down, downwardAPI: {defaultMode: 0400, items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}}
+    - {name: item, projected: {sources: [{configMap: {name: conf, items: [{key: data-1, path: conf, mode: 0400}]}}, {secret: {name: sec, items: [{key: data-1, path: sec, mode: 0400}]}}, {downwardAPI: {items: [{path: name, mode: 0400, fieldRef: {fieldPath: metadata.name}}]}}]}}
+    - {name: disk, emptyDir: {}}
+    - {name: mem, emptyDir: {medium: Memory}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: hostnet}
+  spec:
+    restartPolicy: Never
+    hostNetwork: true
+    containers: [{name: c, image: "busybox:test", imagePullPolicy: Never, command: [sh, -c, "head -n 1 /etc/hosts; ip link set lo down 2>/dev/null || echo the network stays"], securityContext: {privileged: false}}]
 - apiVersion: v1
   kind: Pod
   metadata: {name: messages}
@@ -155,7 +216,7 @@ items:
     volumes: [{name: w, emptyDir: {}}]
 Y
 phase() { [ "$(k get pod "$1" -o 'jsonpath={.status.phase}')" = "$2" ]; }
-for name in env modes sidecar; do eventually 20 "$name succeeds" phase "$name" Succeeded; done
+for name in env modes sidecar matrix strict hostnet; do eventually 20 "$name succeeds" phase "$name" Succeeded; done
 eventually 20 "messages ends" phase messages Failed
 eventually 20 "a failed init container fails the pod" phase initfails Failed
 
@@ -186,6 +247,38 @@ wrote
 440 1001
 value-2value-2modesvalue-164
 $cpus"
+check "volumes of all sorts, as a user" "$(k logs matrix)" "644 conf/data-1
+644 conf/bin
+644 two/there
+644 proj/data-1
+644 proj/sec
+644 proj/cpu
+644 sec/data-1
+644 down/lim
+value-1binaryvalue-1secret-1secret-1267108864133554432
+matrixvalue-1secret-1value-2
+644 1000 disk/0644
+666 1000 disk/0666
+777 1000 disk/0777
+644 1000 mem/0644
+666 1000 mem/0666
+777 1000 mem/0777"
+check "modes of all sorts, as root" "$(k logs strict)" "400 conf/data-1
+400 proj/data-1
+400 proj/sec
+400 sec/data-1
+400 down/name
+400 item/conf
+400 item/sec
+400 item/name
+644 0 disk/0644
+666 0 disk/0666
+777 0 disk/0777
+644 0 mem/0644
+666 0 mem/0666
+777 0 mem/0777"
+check "the hosts file of the host's network" "$(k logs hostnet)" "# Kubernetes-managed hosts file (host network).
+the network stays"
 message() { k get pod messages -o "jsonpath={.status.containerStatuses[?(@.name==\"$1\")].state.terminated.message}"; }
 check "message of a file" "$(message file)" DONE
 check "message of the log" "$(message log)" DONE
@@ -246,5 +339,7 @@ Y
 k run heavy --image=busybox:test --image-pull-policy=Never --restart=Never --overrides='{"spec":{"runtimeClassName":"heavy"}}' -- true >/dev/null
 check "overhead" "$(k get pod heavy -o 'jsonpath={.spec.overhead.cpu}')" 10m
 eventually 10 "it runs" phase heavy Succeeded
+k delete runtimeclass heavy >/dev/null
+contains "a deleted class" "$(k run late --image=busybox:test --overrides='{"spec":{"runtimeClassName":"heavy"}}' 2>&1)" 'pod rejected: RuntimeClass "heavy" not found'
 contains "a missing class" "$(k run none --image=busybox:test --overrides='{"spec":{"runtimeClassName":"none"}}' 2>&1)" 'pod rejected: RuntimeClass "none" not found'
 finish

@@ -257,6 +257,11 @@ void check_transitions(const std::vector<api::ContainerStatus>& next, const std:
   const bool ephemeral = std::string_view(list) == "ephemeralContainerStatuses";
   const std::string_view policy = ephemeral ? "Never" : std::string_view(pod.spec.restartPolicy);
   if (policy == "Always") return;
+  // Such a rule brings back every container of the pod.
+  auto restarts_all = [](const api::Container& one) {
+    return std::ranges::any_of(one.restartPolicyRules, [](const auto& rule) { return rule.action == "RestartAllContainers"; });
+  };
+  if (!ephemeral && std::ranges::any_of(pod.spec.containers, restarts_all)) return;
   for (size_t i = 0; i < old.size(); ++i) {
     if (!old[i].state.terminated) continue;
     if (old[i].state.terminated->exitCode != 0 && policy == "OnFailure") continue;

@@ -9,6 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "user_namespace.hpp"
+
 namespace skiff::init {
 namespace {
 
@@ -119,6 +121,7 @@ void container_child(Child& child, const ContainerSpec& spec, const SandboxFds& 
   // In the new root: the terminal comes from the container's own /dev/pts.
   install_stdio(child);
   set_limits(child);
+  enter_user_namespace(child);
   become_user_and_exec(child);
 }
 
@@ -129,8 +132,11 @@ void exec_child(Child& child, int target) {
   join_cgroups(child);
   constexpr int kinds = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (setns(target, kinds) < 0) fail(child, errno, "enter the container's namespaces");
+  take_mapped_ids(child);
   install_stdio(child);
   set_limits(child);
+  child.own_mounts = false;
+  enter_user_namespace(child);
   become_user_and_exec(child);
 }
 

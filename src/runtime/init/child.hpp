@@ -24,6 +24,9 @@ struct Child {
   bool tty = false;
   int stdio[3] = {-1, -1, -1};  // unused with a terminal
   Array<const char*> const* cgroups = nullptr;
+  int user = -1;              // the pod's user namespace; -1: the node's
+  uint32_t first_id = 0;      // its root for the node
+  bool own_mounts = true;     // the mount namespace is this process' alone
 };
 
 [[noreturn]] __attribute__((format(printf, 3, 4))) void fail(const Child& child, int number,
@@ -45,7 +48,7 @@ struct SandboxFds {
 /// The same for exec: `target` is a pidfd of the container's first process.
 [[noreturn]] void exec_child(Child& child, int target);
 
-// The stages, in the order they run.
+// The stages, in the order they run. Those of user namespaces: user_namespace.hpp.
 void join_cgroups(const Child& child);                                                      // child.cpp
 void build_root(const Child& child, const ContainerSpec& spec, const char* shared_memory);  // rootfs.cpp
 void open_terminal(const Child& child);                                                     // terminal.cpp

@@ -91,7 +91,9 @@ void Node::run_container(const Request& request, Buffer fields) {
                 argument_vector(spec.process.arguments),
                 spec.tty,
                 {stdio.child[0].get(), stdio.child[1].get(), stdio.child[2].get()},
-                &spec.cgroup_directories};
+                &spec.cgroup_directories,
+                sandbox->user.get(),
+                sandbox->first_id};
     container_child(child, spec, {sandbox->network.get(), sandbox->ipc.get(), sandbox->uts.get()},
                     sandbox->shared_memory);
   }

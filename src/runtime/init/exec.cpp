@@ -62,6 +62,7 @@ void Node::exec(const Request& request, Buffer fields) {
                 exec->spec.tty,
                 {exec->stdio.child[0].get(), exec->stdio.child[1].get(), exec->stdio.child[2].get()},
                 &spec.cgroup_directories};
+    if (Sandbox* sandbox = find_sandbox(spec.sandbox)) child.user = sandbox->user.get(), child.first_id = sandbox->first_id;
     exec_child(child, target.get());
   }
   if (pid < 0) {

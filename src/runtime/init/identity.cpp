@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "child.hpp"
 #include "paths.hpp"
@@ -100,6 +101,16 @@ void change_ids(const Child& child, const Identity& identity, const Array<uint32
   if (setgroups(groups.size(), groups.begin()) < 0) fail(child, errno, "setgroups");
   if (setresgid(identity.gid, identity.gid, identity.gid) < 0) fail(child, errno, "setgid %u", identity.gid);
   if (setresuid(identity.uid, identity.uid, identity.uid) < 0) fail(child, errno, "setuid %u", identity.uid);
+}
+
+/// As runc: a program that opens /dev/stderr anew needs to own it. What is not ours to give stays as it is.
+void give_stdio(const Identity& identity) {
+  for (int fd = 0; fd < 3; ++fd) {
+    struct stat info {};
+    if (fstat(fd, &info) < 0 || info.st_uid == identity.uid || S_ISREG(info.st_mode)) continue;
+    bool null = S_ISCHR(info.st_mode) && major(info.st_rdev) == 1;
+    if (!null && fchown(fd, identity.uid, info.st_gid) < 0) errno = 0;
+  }
 }
 
 const char* variable(const Array<const char*>& environment, const char* name) {
@@ -192,6 +203,7 @@ void become_user_and_exec(const Child& child) {
   all_groups(identity, groups);
   tell_identity(child, identity, groups);
   char** environment = build_environment(child, identity);
+  give_stdio(identity);
   // Installing a filter without no-new-privileges takes CAP_SYS_ADMIN, so it comes before the capabilities
   // go.
   if (!process.no_new_privileges) install_seccomp(child);

@@ -14,6 +14,8 @@ struct Sandbox {
   Buffer fields;
   const char* id = "";
   Fd network, ipc, uts, pids;
+  Fd user;  // invalid: the node's
+  uint32_t first_id = 0;           // its ids begin there
   pid_t pause = 0;                 // first process of a shared PID namespace
   const char* shared_memory = "";  // where its /dev/shm is mounted, "" for none
 };
@@ -113,6 +115,7 @@ class Node {
 
   /// Clones with the child's PID namespace being `pids` (or the node's, or with CLONE_NEWPID a new one).
   /// On cgroup v2 the child is born in `spec`'s group, which costs nothing; else it joins by itself.
+  bool make_namespaces(Sandbox& sandbox, unsigned long flags, const char*& step);
   pid_t clone_into(int pids, unsigned long flags, const Array<const char*>* groups = nullptr);
   void expect_join();
 

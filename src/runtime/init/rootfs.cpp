@@ -14,6 +14,7 @@
 #include "devices.hpp"
 #include "overlay.hpp"
 #include "paths.hpp"
+#include "user_namespace.hpp"
 
 namespace skiff::init {
 namespace {
@@ -41,7 +42,16 @@ int take_source(const Child& child, const MountSpec& mount) {
   read_only.attr_set = MOUNT_ATTR_RDONLY;
   if (mount.read_only && mount_setattr(tree, "", AT_EMPTY_PATH, &read_only, sizeof read_only) < 0)
     fail(child, errno, "make \"%s\" read-only", mount.source);
+  map_ids(child, tree, mount.source);
   return tree;
+}
+
+/// Where the root, the upper and the work directory are: the latter two have to be on one mount.
+void map_parent_of(const Child& child, const char* root) {
+  char parent[4200];
+  snprintf(parent, sizeof parent, "%s", root);
+  if (char* slash = strrchr(parent, '/')) *slash = '\0';
+  map_in_place(child, parent);
 }
 
 void mount_overlay(const Child& child, const ContainerSpec& spec) {
@@ -102,7 +112,8 @@ void mount_kernel_file_systems(const Child& child, const ContainerSpec& spec, in
   if (!mount_kernel(child, root, "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"))
     fail(child, errno, "mount /dev");
   // Without the tty group's id (where there is no such group) terminals still work.
-  constexpr const char* pts = "newinstance,ptmxmode=0666,mode=0620,gid=5";
+  char pts[80];
+  snprintf(pts, sizeof pts, "newinstance,ptmxmode=0666,mode=0620,gid=%u", child.first_id + 5);
   if (!mount_kernel(child, root, "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, pts) &&
       !mount_kernel(child, root, "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
                     "newinstance,ptmxmode=0666,mode=0620"))
@@ -192,6 +203,9 @@ void build_root(const Child& child, const ContainerSpec& spec, const char* share
   // Nothing mounted from here on is seen by the node.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
     fail(child, errno, "make mounts private");
+  for (const char* layer : spec.lower) map_in_place(child, layer);
+  map_parent_of(child, spec.root);
+  take_mapped_ids(child);
   mount_overlay(child, spec);
   Fd root(open(spec.root, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) fail(child, errno, "open the root file system");

@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#include "node.hpp"
+#include "user_namespace.hpp"
 
 namespace skiff::init {
 namespace {
@@ -66,12 +66,7 @@ struct Wanted {
 
 /// Runs inside the new namespaces. False with what went wrong in `step`.
 bool set_up_namespaces(Sandbox& sandbox, const Wanted& wanted, const char*& step) {
-  const char* hostname = text_of(sandbox.fields, wire::Tag::Hostname);
-  step = "set the host name";
-  if (wanted.uts && *hostname != '\0' && sethostname(hostname, strlen(hostname)) < 0) return false;
-  step = "bring up lo";
-  if (wanted.network && !set_loopback_up()) return false;
-  if (!write_sysctls(sandbox.fields, step)) return false;
+  if (!furnish_namespaces(sandbox, wanted.network, wanted.uts, step)) return false;
   step = "open its namespaces";
   sandbox.network.reset(wanted.network ? open_own("net") : -1);
   sandbox.ipc.reset(wanted.ipc ? open_own("ipc") : -1);
@@ -97,6 +92,15 @@ bool mount_shared_memory(const Sandbox& sandbox) {
 
 }  // namespace
 
+bool furnish_namespaces(const Sandbox& sandbox, bool network, bool uts, const char*& step) {
+  const char* hostname = text_of(sandbox.fields, wire::Tag::Hostname);
+  step = "set the host name";
+  if (uts && *hostname != '\0' && sethostname(hostname, strlen(hostname)) < 0) return false;
+  step = "bring up lo";
+  if (network && !set_loopback_up()) return false;
+  return write_sysctls(sandbox.fields, step);
+}
+
 bool set_loopback_up() {
   Fd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
@@ -104,6 +108,20 @@ bool set_loopback_up() {
   if (ioctl(socket_fd.get(), SIOCGIFFLAGS, &request) < 0) return false;
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
   return ioctl(socket_fd.get(), SIOCSIFFLAGS, &request) == 0;
+}
+
+bool Node::make_namespaces(Sandbox& sandbox, unsigned long flags, const char*& step) {
+  Wanted wanted{(flags & CLONE_NEWNET) != 0, (flags & CLONE_NEWIPC) != 0, (flags & CLONE_NEWUTS) != 0, false};
+  step = "unshare its namespaces";
+  bool made = unshare(static_cast<int>(flags)) == 0 && set_up_namespaces(sandbox, wanted, step);
+  int failure = errno;
+  // This process itself goes home; the descriptors keep the new namespaces. Being stuck in a pod's would be
+  // fatal.
+  if (setns(own_network_.get(), CLONE_NEWNET) < 0 || setns(own_ipc_.get(), CLONE_NEWIPC) < 0 ||
+      setns(own_uts_.get(), CLONE_NEWUTS) < 0)
+    abort();
+  errno = failure;
+  return made;
 }
 
 void Node::create_sandbox(const Request& request, Buffer fields) {
@@ -119,17 +137,10 @@ void Node::create_sandbox(const Request& request, Buffer fields) {
   const char* step = "an id that is already taken";
   errno = EEXIST;
   bool made = find_sandbox(sandbox->id) == nullptr;
-  if (made) {
-    step = "unshare its namespaces";
-    made = unshare(static_cast<int>(wanted.flags())) == 0 && set_up_namespaces(*sandbox, wanted, step);
-    int failure = errno;
-    // This process itself goes home; the descriptors keep the new namespaces. Being stuck in a pod's would be
-    // fatal.
-    if (setns(own_network_.get(), CLONE_NEWNET) < 0 || setns(own_ipc_.get(), CLONE_NEWIPC) < 0 ||
-        setns(own_uts_.get(), CLONE_NEWUTS) < 0)
-      abort();
-    errno = failure;
-  }
+  uint64_t first_id = number_of(sandbox->fields, wire::Tag::FirstId);
+  sandbox->first_id = static_cast<uint32_t>(first_id);
+  if (made && first_id != 0) made = make_in_user_namespace(*sandbox, wanted.flags(), sandbox->first_id, step);
+  else if (made) made = make_namespaces(*sandbox, wanted.flags(), step);
   if (made && wanted.pids) {
     pid_t pid = clone_into(-1, CLONE_NEWPID);
     if (pid == 0) pause_forever();

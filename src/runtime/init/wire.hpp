@@ -69,6 +69,7 @@ enum class Tag : uint16_t {
   SharedPids,
   SharedMemory /* path to mount its /dev/shm at */,
   SharedMemorySize,
+  FirstId /* the pod has a user namespace: its ids 0..65535 are these of the host */,
   // container
   SandboxId = 60,
   RootDirectory,

@@ -106,6 +106,7 @@ TEST_CASE("the last of several entries with one name wins") {
   CHECK(names_in(root + "e") == Lines{"x", "y"});
 }
 
+// A layer that brings the host's disk as a device, or attributes that steer overlayfs (the class of CVE-2021-3493).
 TEST_CASE("device nodes are left out and mentioned; steering attributes too") {
   if (!is_root()) return;
   Fixture fixture;
@@ -122,6 +123,7 @@ TEST_CASE("device nodes are left out and mentioned; steering attributes too") {
   CHECK(::llistxattr((root + "x").c_str(), nullptr, 0) <= 0);
 }
 
+// The class of CVE-2018-15664 and CVE-2021-41089 (paths out of a layer and through its links), and bombs against memory and disk.
 TEST_CASE("hostile and broken layers are refused and leave nothing") {
   if (!is_root()) return;
   Fixture fixture({.archive_bytes = 4 << 20, .layer_bytes = 1 << 20, .entries = 100});

@@ -5,7 +5,9 @@
 #include <iostream>
 #include <thread>
 
+#include "image/archive.hpp"
 #include "support.hpp"
+#include "sys/files.hpp"
 
 namespace skiff::image::test {
 
@@ -228,6 +230,49 @@ TEST_CASE("scripts/make-test-images makes one image in both forms") {
   REQUIRE(fixture.store->load(out + "/image.oci.tar").ok());
   CHECK(fixture.must_resolve("busybox").lower_dirs.at(0) ==
         image.lower_dirs.at(1));  // the lowest layer is shared
+}
+
+TEST_CASE("of a plain archive only what is missing is read") {
+  Fixture fixture;
+  std::string base = Tar().file("base", std::string(3000, 'b')).end();
+  std::string old_top = Tar().file("top", "old").end(), new_top = Tar().file("top", "new").end();
+  fixture.must_load(docker_archive({"x:1"}, {base, old_top}));
+  std::string archive = docker_archive({"x:1"}, {base, new_top});
+  // Whoever read the lowest layer again would see that it is damaged.
+  size_t at = archive.find(std::string(3000, 'b'));
+  REQUIRE(at != archive.npos);
+  archive[at] = 'X';
+  fixture.must_load(archive);
+  CHECK(read(fixture.must_resolve("x:1").lower_dirs.at(0) + "/top") == "new");
+  REQUIRE(fixture.store->remove("x:1", {}).ok());
+  REQUIRE(fixture.store->collect_garbage({}).ok());
+  CHECK(fixture.load(archive).error().message().find("its content has the digest") != std::string::npos);
+}
+
+TEST_CASE("an archive's members are found by their headers, of whatever kind") {
+  TempDirectory directory;
+  std::string bytes = Tar()
+                          .file("plain", std::string(1000, 'p'))
+                          .file("long", std::string(700, 'l'), {.pax = {{"path", std::string(150, 'n')}}})
+                          .symlink("link", "plain")
+                          .hard_link("hard", "plain")
+                          .directory("d")
+                          .file("empty", "")
+                          .file("last", "z")
+                          .end();
+  auto file = sys::open(write(directory / "a.tar", bytes), O_RDONLY).value();
+  std::vector<TarMember> members = list_members(file, 100).value().value();
+  REQUIRE(members.size() == 7);
+  for (const TarMember& member : members) {
+    if (member.entry.type != LayerEntry::Type::File || &member == &members.back()) continue;
+    REQUIRE(member.size);
+    char expected = member.entry.path == "plain" ? 'p' : 'l';
+    CHECK(bytes.substr(member.offset, *member.size) == std::string(member.entry.size, expected));
+  }
+  CHECK(members[1].entry.path == std::string(150, 'n'));
+  CHECK(list_members(file, 3).error().code() == Code::TooLarge);
+  auto zipped = sys::open(write(directory / "a.tar.gz", compressed(bytes, Compression::Gzip)), O_RDONLY).value();
+  CHECK_FALSE(list_members(zipped, 100).value());
 }
 
 TEST_CASE("several processes' stores share a directory; readers see whole states") {

@@ -154,7 +154,7 @@ TEST_CASE("restart policies") {
 TEST_CASE("phases and conditions") {
   api::Time now = api::Time::parse("2026-01-01T00:00:10Z").value();
   auto status_of = [&](const api::Pod& pod, const PodState& state, bool terminated = false) {
-    return make_status({pod, state, "10.0.0.1", now, terminated});
+    return make_status({pod, state, {"10.0.0.1"}, now, terminated});
   };
   api::Pod pod = pod_of(R"("containers":[{"name":"c"}],"restartPolicy":"Always")");
   PodState state;
@@ -167,7 +167,7 @@ TEST_CASE("phases and conditions") {
   put(state, "c", running(), true);
   pod.status = status;
   api::PodStatus later =
-      make_status({pod, state, "10.0.0.1", api::Time::parse("2026-01-01T00:01:00Z").value()});
+      make_status({pod, state, {"10.0.0.1"}, api::Time::parse("2026-01-01T00:01:00Z").value()});
   CHECK(later.phase == "Running");
   CHECK(later.podIP == "10.244.0.9");
   CHECK(api::find_condition(later, "Ready")->status == "True");
@@ -187,7 +187,7 @@ TEST_CASE("a readiness gate holds Ready back, not ContainersReady") {
       pod_of(R"("containers":[{"name":"c"}],"readinessGates":[{"conditionType":"example.com/up"}])");
   PodState state;
   put(state, "c", running(), true);
-  api::PodStatus status = make_status({pod, state, "", api::Time::parse("2026-01-01T00:00:10Z").value()});
+  api::PodStatus status = make_status({pod, state, {}, api::Time::parse("2026-01-01T00:00:10Z").value()});
   CHECK(api::find_condition(status, "ContainersReady")->status == "True");
   CHECK(api::find_condition(status, "Ready")->reason == "ReadinessGatesNotReady");
 }
@@ -229,7 +229,7 @@ TEST_CASE("fields and resources of the downward API") {
   api::Pod pod = pod_of(
       R"("containers":[{"name":"c","resources":{"limits":{"cpu":"250m","memory":"64Mi"}}}],"nodeName":"n1")",
       R"(,"labels":{"app":"x","tier":"a\"b"},"annotations":{"k/v":"w"})");
-  FieldSource source{pod, {"10.1.1.1"}, "10.0.0.1", {{"memory", api::Quantity::of_bytes(1 << 30)}}};
+  FieldSource source{pod, {"10.1.1.1"}, {"10.0.0.1"}, {{"memory", api::Quantity::of_bytes(1 << 30)}}};
   struct Row {
     std::string path, want;
   };
@@ -262,6 +262,8 @@ TEST_CASE("names and resolvers of a pod") {
   CHECK(hostname_of(pod, "node") == "web");
   CHECK(fqdn_of(pod, "cluster.local") == "web.sub.shop.svc.cluster.local");
   std::string hosts = hosts_file(pod, {"10.1.1.1"}, "node", "cluster.local");
+  CHECK(host_network_hosts_file(pod_of(R"("hostAliases":[{"ip":"10.9.8.7","hostnames":["a","b"]}])"), "127.0.0.1 localhost\n") ==
+        "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n\n# Entries added by HostAliases.\n10.9.8.7\ta\tb\n");
   CHECK(hosts.find("10.1.1.1\tweb.sub.shop.svc.cluster.local\tweb\n") != std::string::npos);
   CHECK(hosts.ends_with("# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"));
   DnsSettings dns{{"10.96.0.10"}, "cluster.local", "nameserver 9.9.9.9\nsearch example.com\n"};
@@ -408,6 +410,43 @@ TEST_CASE("a log reader goes on after a rotation") {
   REQUIRE(sys::write_file(path, entry("three")).ok());
   REQUIRE(reader.read(take).ok());
   CHECK(text == "one\ntwo\nthree\n");
+}
+
+TEST_CASE("a log reader that falls behind by several rotations loses nothing that is left") {
+  TempDirectory directory;
+  std::string path = directory.path + "/0.log";
+  int next = 0;
+  auto entries = [&](int count) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += fmt::format("2026-01-01T00:00:01.000000001Z stdout F {}\n", next++);
+    return text;
+  };
+  auto rotate = [&](int kept) {
+    for (int age = kept; age > 0; --age) {
+      std::string from = age == 1 ? path : fmt::format("{}.{}", path, age - 1);
+      if (sys::exists(from)) REQUIRE(sys::rename(from, fmt::format("{}.{}", path, age)).ok());
+    }
+    REQUIRE(sys::write_file(path, entries(3)).ok());
+  };
+  REQUIRE(sys::write_file(path, entries(3)).ok());
+  LogReader reader = LogReader::open(path, {}).value();
+  std::string text, wanted;
+  auto take = [&](std::string_view part) {
+    text += part;
+    return true;
+  };
+  REQUIRE(reader.read(take).ok());
+  for (int i = 0; i < 3; ++i) rotate(4);
+  REQUIRE(reader.read(take).ok());
+  for (int i = 0; i < next; ++i) wanted += fmt::format("{}\n", i);
+  CHECK(text == wanted);
+  // So many that the file it read is deleted, perhaps with its inode in use again: it goes on with the oldest one there is.
+  for (int i = 0; i < 6; ++i) rotate(4);
+  text.clear();
+  wanted.clear();
+  REQUIRE(reader.read(take).ok());
+  for (int i = next - 15; i < next; ++i) wanted += fmt::format("{}\n", i);
+  CHECK(text == wanted);
 }
 
 TEST_CASE("which container and which log is meant") {

@@ -217,6 +217,30 @@ TEST_CASE("init containers run in order, sidecars beside the others") {
   CHECK(api::find_condition(test.pod()->status, "Initialized")->status == "True");
 }
 
+TEST_CASE("a rule restarts a container, or the pod as a whole, whatever its policy") {
+  if (skip_without_root()) return;
+  TestKubelet test;
+  std::string rule = R"(,"restartPolicy":"Never","restartPolicyRules":[{{"action":"{}","exitCodes":{{"operator":"In","values":[42]}}}}])";
+  std::string volumes = R"(,"volumeMounts":[{"name":"v","mountPath":"/v"}])";
+  std::string pod = R"("restartPolicy":"Never","volumes":[{{"name":"v","emptyDir":{{}}}}],"initContainers":[{}],"containers":[{},{}])";
+  std::string first = "test -e /v/again && sleep 1000; touch /v/again; exit 42";
+  bool all = GENERATE(false, true);
+  CAPTURE(all);
+  std::string own = fmt::format(fmt::runtime(rule), all ? "RestartAllContainers" : "Restart") + volumes;
+  test.create_pod(fmt::format(fmt::runtime(pod), TestKubelet::container("i", "true"), TestKubelet::container("c", first, own),
+                              TestKubelet::container("d", "sleep 1000")));
+  REQUIRE(test.wait_for([](const api::Pod& now) {
+    return now.status.containerStatuses.size() == 2 && now.status.containerStatuses[0].restartCount == 1 &&
+           now.status.containerStatuses[0].state.running && now.status.containerStatuses[1].state.running;
+  }));
+  const api::PodStatus status = test.pod()->status;
+  CHECK(status.phase == "Running");
+  CHECK(status.containerStatuses[0].lastState.terminated->exitCode == 42);
+  CHECK(status.containerStatuses[1].restartCount == (all ? 1 : 0));
+  CHECK(status.initContainerStatuses[0].restartCount == (all ? 1 : 0));
+  CHECK(status.initContainerStatuses[0].state.terminated);
+}
+
 TEST_CASE("a failed init container ends a pod that is never restarted") {
   if (skip_without_root()) return;
   TestKubelet test;

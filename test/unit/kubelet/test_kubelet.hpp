@@ -199,7 +199,7 @@ class TestKubelet {
   }
   void open_network() {
     network =
-        checked(net::PodNetwork::open(node->network(), {net::parse_cidr("10.244.0.0/24").value(), 1500}));
+        checked(net::PodNetwork::open(node->network(), {{net::parse_cidr("10.244.0.0/24").value()}, 1500}));
     pod_network = std::make_unique<VethNetwork>(*network);
   }
 };

@@ -213,7 +213,7 @@ TEST_CASE("fsGroup changes links and not what they point at, and can trust the r
 TEST_CASE("the size of a volume in memory is the smallest limit there is") {
   api::Pod pod;
   api::EmptyDirVolumeSource source;
-  FieldSource fields{pod, {}, "", {}};
+  FieldSource fields{pod, {}, {}, {}};
   CHECK(memory_volume_bytes(source, fields) == 0);
   fields.allocatable["memory"] = api::Quantity::of_bytes(4 << 20);
   CHECK(memory_volume_bytes(source, fields) == 4 << 20);
