@@ -29,6 +29,7 @@ class Answering {
       : connection_(connection), sink_(sink), onward_(onward) {}
 
   Status run(bool head_only, bool endless, const std::stop_token& stop) {
+    connection_.set_deadline(endless ? Outbound::Deadline::max() : in(kAnswerPatience));
     TRY_ASSIGN(AnswerHead head, read_head());
     if (onward_.look) filter_ = onward_.look(head);
     bool empty = head_only || head.status == 204 || head.status == 304 || head.length == size_t{0};
@@ -41,7 +42,6 @@ class Answering {
     begin.content_type.clear();
     begin.headers = std::move(head.headers);
     sink_.begin(begin);
-    if (endless) connection_.set_deadline(Outbound::Deadline::max());
     decoder_ = head.chunked ? std::make_optional<ChunkedDecoder>(kMaxPiece) : std::nullopt;
     left_ = head.length;
     while (hand_on(std::move(rest_)) && sink_.wait_below(kAhead, stop)) {
@@ -169,7 +169,8 @@ Response pass_on(const Request& request, Onward onward) {
   StreamReply reply;
   reply.own_thread = true;
   reply.late_head = true;
-  reply.start = [onward = std::move(onward), head_only = request.method == "HEAD", endless = is_endless(request)](
+  const bool endless = onward.patient || is_endless(request);
+  reply.start = [onward = std::move(onward), head_only = request.method == "HEAD", endless](
                     std::shared_ptr<StreamSink> sink, std::stop_token stop) {
     Result<std::unique_ptr<Outbound>> made = onward.connect(in(kConnectPatience));
     if (!made.ok()) return sink->answer(onward.unreachable(made.error()));

@@ -28,6 +28,7 @@ struct Onward {
   std::function<Reply(const Error& why)> unreachable;
   /// Looks at the head of the answer, may change it, and makes a filter for its body or null. May be empty.
   std::function<std::unique_ptr<BodyFilter>(AnswerHead& head)> look = {};
+  bool patient = false;  // the answer may pause for as long as it likes; watches and followed logs always may
 };
 
 /// The lines of a request that every server gets: the headers of `request` but those of its connection and those that

@@ -195,6 +195,7 @@ Response proxy_request(const Call& call, ProxyTarget target) {
     return connection;
   };
   onward.unreachable = unreachable;
+  onward.patient = true;
   onward.look = [place = std::move(place)](AnswerHead& head) { return lead_back(head, place); };
   return pass_on(call.request, std::move(onward));
 }

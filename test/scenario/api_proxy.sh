@@ -38,7 +38,7 @@ check "no slash" "$(curl -s -o /dev/null -w '%{http_code} %{redirect_url}' "$url
 check "a link" "$(curl -s "$url/web:80/proxy/page")" "<a href=\"$base/web:80/proxy/next\">next</a>"
 check "a redirect" "$(curl -s -o /dev/null -w '%{http_code} %{redirect_url}' "$url/https:web:443/proxy/moved")" \
   "302 $url/https:web:443/proxy/next"
-check "a stream comes as it is made" "$(curl -sN "$url/web:80/proxy/slow" | head -c 5)" first
+check "a stream comes as it is made" "$(curl -sN --max-time 2 "$url/web:80/proxy/slow" | head -c 5)" first
 for name in web:80 https:web:443; do
   check "an upgrade of $name" "$(timeout 20 python3 - "$base/$name/proxy/" <<'EOF'
 import socket, sys

@@ -55,7 +55,8 @@ find /sys/fs/cgroup -depth -path "*$SKIFF_CGROUP_ROOT*" -type d -exec rmdir {} +
 rm -f "$SKIFF_HOME"/clusters/*/nodes/*/init.sock
 "$SKIFF" start >/dev/null || fail "start after the reboot"
 eventually 10 "it runs again" sh -c "[ \"\$($KUBECTL get pod stays -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}')\" = '1 true' ]"
-eventually 10 "so does the other" sh -c "[ \"\$($KUBECTL get pod always -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}')\" = '2 true' ]"
+# Its second start so soon: a back-off of ten seconds.
+eventually 30 "so does the other" sh -c "[ \"\$($KUBECTL get pod always -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}')\" = '2 true' ]"
 check "Never stays as it was" "$(phase never) $(status never restartCount)" "Failed 0"
 contains "told so" "$(k get events --field-selector involvedObject.name=stays -o 'jsonpath={.items[*].reason}')" SandboxChanged
 finish
