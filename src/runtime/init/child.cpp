@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "groups.hpp"
 #include "user_namespace.hpp"
 
 namespace skiff::init {
@@ -96,13 +97,7 @@ void send_terminal(const Child& child, int master) {
 
 void join_cgroups(const Child& child) {
   if (child.cgroups->size() == 1) return;  // cgroup v2: this process was born there
-  char path[4200];
-  for (const char* directory : *child.cgroups) {
-    snprintf(path, sizeof path, "%s/cgroup.procs", directory);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, "0", 1) != 1) fail(child, errno, "join cgroup %s", directory);
-    close(fd);
-  }
+  if (const char* failed = join_groups(*child.cgroups)) fail(child, errno, "join cgroup %s", failed);
 }
 
 void container_child(Child& child, const ContainerSpec& spec, const SandboxFds& sandbox,

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#include "groups.hpp"
 #include "node.hpp"
 #include "paths.hpp"
 
@@ -65,12 +66,7 @@ void parse(int count, char** arguments, Options& options) {
 }
 
 void join_cgroups(const Options& options, const Array<const char*>& directories) {
-  for (const char* directory : directories) {
-    char path[4200];
-    snprintf(path, sizeof path, "%s/cgroup.procs", directory);
-    Fd file(open(path, O_WRONLY | O_CLOEXEC));
-    if (!file.valid() || write(file.get(), "0", 1) != 1) give_up(options.ready, "join cgroup %s", directory);
-  }
+  if (const char* failed = join_groups(directories)) give_up(options.ready, "join cgroup %s", failed);
 }
 
 void set_up_mounts(const Options& options) {
@@ -119,7 +115,7 @@ Fd listen_in(const Options& options) {
     give_up(options.ready, "set the host name");
   if (!set_loopback_up()) give_up(options.ready, "bring up lo");
   Events events;
-  Node node(events, listen_in(options), options.leaf);
+  Node node(events, listen_in(options));
   close(options.ready);
   events.run();
 }

@@ -34,9 +34,8 @@ uint64_t number_of(const Buffer& fields, wire::Tag tag) {
   return 0;
 }
 
-Node::Node(Events& events, Fd listening, const Array<const char*>& cgroups)
-    : events_(events), server_(events, static_cast<Fd&&>(listening), {this, &on_request, &on_disconnect}),
-      own_cgroups_(cgroups) {
+Node::Node(Events& events, Fd listening)
+    : events_(events), server_(events, static_cast<Fd&&>(listening), {this, &on_request, &on_disconnect}) {
   sigset_t child;
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
@@ -174,20 +173,6 @@ pid_t Node::clone_into(int pids, unsigned long flags, const Array<const char*>* 
   if (pids >= 0 && setns(own_pids_.get(), CLONE_NEWPID) < 0) abort();
   errno = failure;
   return pid;
-}
-
-/// On cgroup v1 the first process that joins a group waits about 10 ms for all processors (an RCU grace period); those
-/// that follow soon do not. A pod's first container follows its sandbox, so a child that joins the group it is in
-/// already does the waiting meanwhile.
-void Node::expect_join() {
-  if (own_cgroups_.size() < 2) return;
-  if (clone_into(-1, 0) != 0) return;
-  close_range(3, ~0U, 0);  // or whoever waits for the end of a pipe would wait for this child, too
-  char path[4200];
-  snprintf(path, sizeof path, "%s/cgroup.procs", own_cgroups_[0]);
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  bool joined = fd >= 0 && write(fd, "0", 1) == 1;
-  _exit(joined ? 0 : 1);
 }
 
 }  // namespace skiff::init

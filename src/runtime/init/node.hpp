@@ -61,8 +61,7 @@ struct SlowMount {
 
 class Node {
  public:
-  /// `cgroups`: the directories this process itself is in.
-  Node(Events& events, Fd listening, const Array<const char*>& cgroups);
+  Node(Events& events, Fd listening);
 
  private:
   static void on_request(void* node, const Request& request, wire::Op op, Buffer fields);
@@ -117,11 +116,9 @@ class Node {
   /// On cgroup v2 the child is born in `spec`'s group, which costs nothing; else it joins by itself.
   bool make_namespaces(Sandbox& sandbox, unsigned long flags, const char*& step);
   pid_t clone_into(int pids, unsigned long flags, const Array<const char*>* groups = nullptr);
-  void expect_join();
 
   Events& events_;
   Server server_;
-  const Array<const char*>& own_cgroups_;
   Fd child_signals_;
   Source child_source_;
   Fd own_pids_, own_network_, own_ipc_, own_uts_;

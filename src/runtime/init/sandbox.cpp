@@ -163,7 +163,6 @@ void Node::create_sandbox(const Request& request, Buffer fields) {
   Message message;
   message.fds.push((host_network ? own_network_ : sandbox->network).get());
   server_.reply(request, message);
-  expect_join();
 }
 
 void Node::remove_sandbox(const Request& request, const Buffer& fields) {
