@@ -24,7 +24,7 @@ spec:
         image: $2
         ports: [{name: http, containerPort: 8080}]
         readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
-        lifecycle: {preStop: {exec: {command: [/hitcounter, sleep, "1"]}}}
+        lifecycle: {preStop: {exec: {command: [/hitcounter, sleep, "2"]}}}
 ---
 apiVersion: v1
 kind: Service
@@ -212,6 +212,13 @@ settled() { [ "$(k get pods -l app=one --no-headers | wc -l)" = 10 ]; }
 eventually 20 "old pods are gone" settled
 : >"$TMPDIR/stop"; wait
 for way in via_ingress via_port via_service; do check "requests $way" "$(cat "$TMPDIR/load.$way")" "0 failed of several"; done
+
+# A flood of SYNs that nobody follows up holds nobody up.
+python3 "$PROJECT/test/support/syn_flood.py" 80 1 >"$TMPDIR/flood" &
+flood=$!
+while kill -0 "$flood" 2>/dev/null; do via_ingress >/dev/null || fail "a request during a flood of SYNs"; done
+wait "$flood"
+[ "$(cat "$TMPDIR/flood")" -gt 1000 ] || fail "no flood: $(cat "$TMPDIR/flood")"
 
 k delete ingress --all >/dev/null
 closed() { ! curl -s --max-time 1 http://127.0.0.1/ >/dev/null; }
