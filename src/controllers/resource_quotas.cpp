@@ -37,6 +37,8 @@ class ResourceQuotas final : public Controller {
     });
     context.informers.of<api::Pod>().on_change([this](const Ref<api::Pod>& before, const Ref<api::Pod>& now) {
       if (before && now) pod_changed(*before, *now);
+      // Seen for the first time when it has ended already: it may have been counted before that.
+      if (!before && now && api::is_finished(*now)) count_soon(now->metadata.namespace_);
     });
   }
 
