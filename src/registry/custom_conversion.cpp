@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/json.hpp"
-#include "registry/schema_validation.hpp"
+#include "registry/custom_strategy.hpp"
 
 namespace skiff::registry {
 namespace {
@@ -165,7 +165,7 @@ Status CustomConversion::to_stored(std::vector<Json>& objects) const {
 // What a client sends is held against the schema of the version it speaks.
 Status CustomConversion::check(const Json& object) const {
   api::FieldErrors errors;
-  validate_value(object, nullptr, served_->structure(), errors);
+  validate_document(*served_, object, nullptr, errors);
   if (errors.empty()) return ok();
   return api::invalid(served_->kind(), text(object.value("metadata", Json::object()), "name"), errors);
 }

@@ -56,12 +56,11 @@ Json validated_document(const CustomVersion& version, const CustomObject& object
   return document;
 }
 
-void validate(const CustomVersion& version, const void* object, const void* old, api::FieldErrors& errors) {
+}  // namespace
+
+void validate_document(const CustomVersion& version, const Json& document, const Json* before, api::FieldErrors& errors) {
   const SchemaNode& schema = version.structure();
-  Json document = validated_document(version, custom(object));
-  Json before;
-  if (old) before = validated_document(version, custom(old));
-  validate_value(document, old ? &before : nullptr, schema, errors);
+  validate_value(document, before, schema, errors);
   if (const ScalePaths* scale = version.scale()) {
     validate_replicas(document, scale->spec_replicas, errors);
     validate_replicas(document, scale->status_replicas, errors);
@@ -69,12 +68,19 @@ void validate(const CustomVersion& version, const void* object, const void* old,
   validate_embedded(document, schema, errors);
   api::FieldErrors lists;
   validate_lists(document, schema, lists);
-  if (!lists.empty() && old) {  // duplicates that were there before may stay
+  if (!lists.empty() && before) {  // duplicates that were there before may stay
     api::FieldErrors known;
-    validate_lists(before, schema, known);
+    validate_lists(*before, schema, known);
     if (!known.empty()) return;
   }
   for (const api::FieldError& one : lists.all()) errors.add(one);
+}
+
+namespace {
+
+void validate(const CustomVersion& version, const void* object, const void* old, api::FieldErrors& errors) {
+  Json before = old ? validated_document(version, custom(old)) : Json();
+  validate_document(version, validated_document(version, custom(object)), old ? &before : nullptr, errors);
 }
 
 std::string field_text(const Json* value) {

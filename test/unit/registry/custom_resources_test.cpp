@@ -38,7 +38,8 @@ Json definition() {
         "name": "v1beta1", "served": true, "storage": false, "deprecated": true,
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {
           "spec": {"type": "object", "properties": {"size": {"type": "integer"}, "color": {"type": "string"},
-            "old": {"type": "string", "default": "yes"}}}}}}
+            "old": {"type": "string", "default": "yes"}, "tags": {"type": "array", "x-kubernetes-list-type": "set",
+            "items": {"type": "string"}}}}}}}
       }]
     }})");
 }
@@ -306,6 +307,10 @@ TEST_CASE("an object is seen in every version") {
   context.api_version = "example.com/v1beta1";
   small["apiVersion"] = context.api_version;
   CHECK(c.create(small, context, "v1beta1").ok());
+  // All of it, lists too.
+  small["metadata"]["name"] = "d";
+  small["spec"]["tags"] = {"x", "x"};
+  CHECK(message(c.create(small, context, "v1beta1")).find("spec.tags[1]: Duplicate value") != std::string::npos);
   CHECK(message(c.create(widget("c", R"({"color":"green"})"))).find("spec.size: Required value") != std::string::npos);
 }
 
