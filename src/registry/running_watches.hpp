@@ -1,8 +1,8 @@
 #pragma once
 // The watches that clients have open, by what they watch.
 
-#include <map>
 #include <set>
+#include <utility>
 
 #include "base/mutex.hpp"
 #include "registry/registry.hpp"
@@ -15,29 +15,26 @@ class RunningWatches {
   void add(const api::KindInfo& kind, EventSink& sink) {
     MutexLock lock(mutex_);
     if (retired_.contains(&kind)) sink.on_retired();
-    else sinks_.emplace(&kind, &sink);
+    else sinks_.insert({&kind, &sink});
   }
   /// After return the sink is not called again.
   void remove(const api::KindInfo& kind, EventSink& sink) {
     MutexLock lock(mutex_);
-    for (auto [at, end] = sinks_.equal_range(&kind); at != end; ++at) {
-      if (at->second != &sink) continue;
-      sinks_.erase(at);
-      return;
-    }
+    sinks_.erase(std::pair(&kind, &sink));
   }
   /// Tells those who watch `kind`, and who will.
   void retire(const api::KindInfo& kind) {
     MutexLock lock(mutex_);
     retired_.insert(&kind);
-    auto [begin, end] = sinks_.equal_range(&kind);
-    for (auto at = begin; at != end; ++at) at->second->on_retired();
+    auto begin = sinks_.lower_bound(Watched{&kind, nullptr}), end = begin;
+    for (; end != sinks_.end() && end->first == &kind; ++end) end->second->on_retired();
     sinks_.erase(begin, end);
   }
 
  private:
+  using Watched = std::pair<const api::KindInfo*, EventSink*>;
   Mutex mutex_;
-  std::multimap<const api::KindInfo*, EventSink*> sinks_ GUARDED_BY(mutex_);
+  std::set<Watched> sinks_ GUARDED_BY(mutex_);
   std::set<const api::KindInfo*> retired_ GUARDED_BY(mutex_);
 };
 
