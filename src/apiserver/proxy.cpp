@@ -11,6 +11,7 @@
 #include "apiserver/html_links.hpp"
 #include "apiserver/node_endpoints.hpp"
 #include "apiserver/passing.hpp"
+#include "apiserver/service_dialer.hpp"
 #include "apiserver/status.hpp"
 #include "apiserver/upgrade.hpp"
 #include "base/encoding.hpp"
@@ -68,15 +69,6 @@ Result<ProxyTarget> pod_target(Call& call, const ProxyName& name) {
                      fmt::format("{}:{}", pod->status.podIP, port), name.https};
 }
 
-// Any node can reach any endpoint: the first one that runs here dials.
-std::shared_ptr<client::NodeAccess> any_node(Call& call) {
-  Result<std::vector<client::Ref<api::Node>>> nodes = call.registry.local_client().list<api::Node>();
-  if (!nodes.ok()) return nullptr;
-  for (const client::Ref<api::Node>& node : nodes.value())
-    if (std::shared_ptr<client::NodeAccess> access = call.nodes(node->metadata.name)) return access;
-  return nullptr;
-}
-
 Result<ProxyTarget> service_target(Call& call, const ProxyName& name) {
   client::ObjectKey key{call.info.namespace_, name.name};
   TRY_ASSIGN(client::Ref<api::Service> service, call.registry.local_client().get<api::Service>(key));
@@ -90,7 +82,7 @@ Result<ProxyTarget> service_target(Call& call, const ProxyName& name) {
   }
   Error none = error(Code::Unavailable, "no endpoints available for service {}", api::quote(name.name));
   Result<client::Ref<api::Endpoints>> endpoints = call.registry.local_client().get<api::Endpoints>(key);
-  std::shared_ptr<client::NodeAccess> node = any_node(call);
+  std::shared_ptr<client::NodeAccess> node = any_node(call.registry.local_client(), call.nodes);
   if (!endpoints.ok() || !node) return none;
   for (const auto& subset : endpoints.value()->subsets) {
     for (const auto& port : subset.ports) {

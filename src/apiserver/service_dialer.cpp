@@ -7,12 +7,11 @@
 
 namespace skiff::apiserver {
 
-// Any node can reach any endpoint: the first one that runs here dials.
-std::shared_ptr<client::NodeAccess> ServiceDialer::any_node() const {
-  Result<std::vector<client::Ref<api::Node>>> nodes = cluster_.list<api::Node>();
-  if (!nodes.ok()) return nullptr;
-  for (const client::Ref<api::Node>& node : nodes.value())
-    if (std::shared_ptr<client::NodeAccess> access = nodes_(node->metadata.name)) return access;
+std::shared_ptr<client::NodeAccess> any_node(client::Client& cluster, const client::NodeAccessByName& nodes) {
+  Result<std::vector<client::Ref<api::Node>>> all = cluster.list<api::Node>();
+  if (!all.ok()) return nullptr;
+  for (const client::Ref<api::Node>& node : all.value())
+    if (std::shared_ptr<client::NodeAccess> access = nodes(node->metadata.name)) return access;
   return nullptr;
 }
 
@@ -26,7 +25,7 @@ Result<UniqueFd> ServiceDialer::dial(const client::ObjectKey& key, std::int32_t 
     return error(Code::Unavailable, "no service port {} found for service {}", number, api::quote(key.name));
   Error none = error(Code::Unavailable, "no endpoints available for service {}", api::quote(key.name));
   Result<client::Ref<api::Endpoints>> endpoints = cluster_.get<api::Endpoints>(key);
-  std::shared_ptr<client::NodeAccess> node = any_node();
+  std::shared_ptr<client::NodeAccess> node = any_node(cluster_, nodes_);
   if (!endpoints.ok() || !node) return none;
   for (const auto& subset : endpoints.value()->subsets) {
     for (const auto& port : subset.ports) {

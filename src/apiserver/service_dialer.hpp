@@ -7,6 +7,9 @@
 
 namespace skiff::apiserver {
 
+/// The first node that runs here: each can reach every endpoint. Null: there is none.
+std::shared_ptr<client::NodeAccess> any_node(client::Client& cluster, const client::NodeAccessByName& nodes);
+
 /// Any thread.
 class ServiceDialer {
  public:
@@ -18,8 +21,6 @@ class ServiceDialer {
   Result<UniqueFd> dial(const client::ObjectKey& service, std::int32_t port) const;
 
  private:
-  std::shared_ptr<client::NodeAccess> any_node() const;
-
   client::Client& cluster_;
   client::NodeAccessByName nodes_;
 };
