@@ -15,11 +15,6 @@ using client::Ref;
 
 constexpr Duration kRetry = 10s;
 
-bool older(const Ref<api::Service>& a, const Ref<api::Service>& b) {
-  return std::tuple(a->metadata.creationTimestamp, client::key_of(*a)) <
-         std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
-}
-
 /// Gives each port of the host to the first that asks.
 class Planner {
  public:

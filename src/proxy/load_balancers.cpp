@@ -13,11 +13,6 @@ using client::Ref;
 
 constexpr Duration kRetry = 1s;
 
-bool older(const Ref<api::Service>& a, const Ref<api::Service>& b) {
-  return std::tuple(a->metadata.creationTimestamp, client::key_of(*a)) <
-         std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
-}
-
 std::optional<net::Address> address_in_status(const api::Service& service, net::Family family) {
   for (const api::LoadBalancerIngress& ingress : service.status.loadBalancer.ingress)
     if (Result<net::Address> address = net::parse_address(ingress.ip);

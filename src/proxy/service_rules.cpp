@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "api/pods.hpp"
 
@@ -280,6 +281,11 @@ size_t local_endpoints(const Slices& slices, const std::string& node) {
         addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
     }
   return addresses.size();
+}
+
+bool older(const client::Ref<api::Service>& a, const client::Ref<api::Service>& b) {
+  return std::tuple(a->metadata.creationTimestamp, client::key_of(*a)) <
+         std::tuple(b->metadata.creationTimestamp, client::key_of(*b));
 }
 
 }  // namespace skiff::proxy

@@ -35,6 +35,9 @@ std::vector<net::ServiceRule> host_port_rules(const api::Pod& pod, const NodePla
 /// The clients of one family that its load balancer lets in; none: all.
 std::vector<net::Cidr> balancer_sources(const api::Service& service, net::Family family);
 
+/// By age, then by name: who comes first where two want the same.
+bool older(const client::Ref<api::Service>& a, const client::Ref<api::Service>& b);
+
 /// The families a Service has; of one without: IPv4.
 std::vector<net::Family> families_of(const api::Service& service);
 
